@@ -1,2 +1,84 @@
+"""The command line: ``trio-router serve | check | demo``.
+
+Exit status: 0 done; 1 it could not run, or (``check --probe``) a replica did not answer; 2 the configuration or the
+command line is wrong. A user's mistake gets one clear line for each thing that is wrong, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import trio
+
+from ._version import __version__
+from .app import Router, serve_until_signal
+from .checking import describe_config, probe_replicas
+from .core.config import RouterConfig
+from .core.errors import ConfigError
+from .logs import configure_logs
+from .settings import CONFIG_VARIABLE, load_config
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trio-router")
 def main() -> None:
-    raise SystemExit("not yet")
+    """The router that people put in front of GPUs that stream video."""
+
+
+@main.command()
+@click.option("--config", "-c", "path", envvar=CONFIG_VARIABLE, help="YAML file with a router: block.")
+def serve(path: str | None) -> None:
+    """Run a router until SIGTERM or SIGINT; then let the sessions end (a second signal ends at once)."""
+    config = _load(path)
+    configure_logs(config.log)
+    try:
+        trio.run(serve_until_signal, Router(config))
+    except* OSError as group:
+        raise _cannot_run(config, group.exceptions[0]) from None
+
+
+@main.command()
+@click.argument("path", required=False)
+@click.option("--probe", is_flag=True, help="Also ask each replica how it is.")
+def check(path: str | None, probe: bool) -> None:
+    """Say what is wrong with a configuration, or print what would run."""
+    config = _load(path)
+    click.echo(describe_config(config))
+    if probe:
+        rows, good = trio.run(probe_replicas, config)
+        click.echo(rows)
+        sys.exit(0 if good else 1)
+
+
+@main.command()
+@click.option("--port", default=9000, show_default=True, help="Port of the router and the page; 0 picks a free one.")
+@click.option("--replicas", default=2, show_default=True, type=click.IntRange(1, 8), help="Demo replicas to start.")
+@click.option("--once", is_flag=True, help="No browser: run one session of three segments, and write a video.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("trio-router-demo.mp4"),
+              show_default=True, help="With --once: the video file.")
+def demo(port: int, replicas: int, once: bool, out: Path) -> None:
+    """Start demo replicas that need no GPU, a router in front, and a page to watch them on."""
+    from .demo.command import run_demo
+
+    sys.exit(run_demo(port=port, replicas=replicas, once=once, out=out))
+
+
+def _load(path: str | None) -> RouterConfig:
+    try:
+        return load_config(path)
+    except ConfigError as exc:
+        click.echo(f"trio-router: {exc}", err=True)
+        sys.exit(2)
+
+
+def _cannot_run(config: RouterConfig, exc: BaseException) -> click.ClickException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    where = f"{config.host}:{config.port}"
+    return click.ClickException(f"cannot listen on {where}: {getattr(exc, 'strerror', None) or exc}")
+
+
+if __name__ == "__main__":
+    main()

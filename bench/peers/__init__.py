@@ -1,0 +1,21 @@
+"""The routers under test, one small module each; `direct` is the connection without any.
+
+All get one worker thread, logs off, and otherwise what their manuals say for WebSocket. What differs from a
+default is said in the module.
+"""
+
+from __future__ import annotations
+
+from bench.peers import caddy, envoy, haproxy, nginx, ours, seed, trio_ws
+from bench.peers.base import Launch, MissingPeer, Peer
+
+OURS = ours.PEER.name
+DIRECT = "direct"
+PROXIES = (haproxy.PEER.name, nginx.PEER.name, envoy.PEER.name, caddy.PEER.name)
+PEERS: dict[str, Peer] = {
+    module.PEER.name: module.PEER for module in (ours, haproxy, nginx, envoy, caddy, seed, trio_ws)
+}
+TITLES = {DIRECT: "direct", **{name: peer.title for name, peer in PEERS.items()}}
+COLORS = {DIRECT: "#7f7f7f", **{name: peer.color for name, peer in PEERS.items()}}
+
+__all__ = ["COLORS", "DIRECT", "OURS", "PEERS", "PROXIES", "TITLES", "Launch", "MissingPeer", "Peer"]

@@ -1,0 +1,58 @@
+"""nginx, one worker, with the WebSocket set-up of its manual. It copies bytes after the upgrade.
+
+The buffer of an upgraded connection is `proxy_buffer_size`, one page by default; a larger one trades memory
+of every idle session for fewer system calls. The default is what people run, and is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.peers.base import Launch, Peer, find_binary, first_line, write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CONFIG = """\
+daemon off;
+worker_processes 1;
+pid {workdir}/nginx.pid;
+error_log {workdir}/nginx-error.log crit;
+events {{ worker_connections 19000; }}
+http {{
+    access_log off;
+    client_body_temp_path {workdir}/body;
+    proxy_temp_path {workdir}/proxy;
+    fastcgi_temp_path {workdir}/fastcgi;
+    uwsgi_temp_path {workdir}/uwsgi;
+    scgi_temp_path {workdir}/scgi;
+    map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://127.0.0.1:{replica_port};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_buffering off;
+            proxy_read_timeout 1h;
+            proxy_send_timeout 1h;
+        }}
+    }}
+}}
+"""
+_INSTALL = "apt-get install nginx-light"
+
+
+def version() -> str:
+    return first_line([find_binary("nginx", _INSTALL), "-v"])
+
+
+def prepare(workdir: Path, port: int, replica_port: int) -> Launch:
+    config = _CONFIG.format(workdir=workdir, port=port, replica_port=replica_port)
+    path = write_config(workdir, "nginx.conf", config)
+    log = str(workdir / "nginx-error.log")
+    return Launch([find_binary("nginx", _INSTALL), "-p", str(workdir), "-e", log, "-c", str(path)], config)
+
+
+PEER = Peer("nginx", "nginx", version, prepare, "#2ca02c")

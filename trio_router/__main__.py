@@ -1,0 +1,7 @@
+"""``python -m trio_router`` is ``trio-router``."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main(prog_name="trio-router")

@@ -1,0 +1,220 @@
+"""One config wired into one nursery: `Router`, and the doors by which one opens it from Python.
+
+```
+background: poller, keeper, probes           cancelled last
+  listeners: the port, and ordinary HTTP     cancelled when the last session has ended
+    sessions: every client session           ends by itself; a drain gives it a deadline
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import structlog
+import trio
+from quart import Blueprint
+from quart_trio import QuartTrio
+
+from .core.config import RouterConfig
+from .core.outcome import Cause
+from .core.registry import ReplicaRegistry
+from .health import HttpGet, run_health_check_loop
+from .listener import Listener
+from .plainhttp import PlainHttp
+from .services import Services, make_services
+from .status import status_body
+from .web import make_app
+
+log = structlog.get_logger("trio_router")
+
+
+class Router:
+    """A router. `run` it once, or read its `status` without running it.
+
+    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        *,
+        registry: ReplicaRegistry | None = None,
+        blueprints: Sequence[Blueprint] = (),
+        http_get: HttpGet | None = None,
+    ) -> None:
+        self.config = config
+        self.services: Services = make_services(config, registry)
+        self.app: QuartTrio = make_app(self, blueprints=blueprints)
+        self.port: int | None = None
+        self.status_port: int | None = None
+        self.draining = False
+        self._http_get = http_get
+        self._started_at: float | None = None
+        self._serving = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        state = "draining" if self.draining else "idle" if self.port is None else f"on port {self.port}"
+        return f"<Router {state} sessions={len(self.services.book.open)} {self.registry!r}>"
+
+    @property
+    def registry(self) -> ReplicaRegistry:
+        """Its replicas."""
+        return self.services.registry
+
+    # web.View
+
+    def status(self) -> dict[str, Any]:
+        """The body of `/status`; every configured replica is in it, also before anything was started."""
+        now = _now()
+        return status_body(
+            self.registry,
+            self.services.book,
+            now=now,
+            uptime=now - self._started_at if self._started_at is not None else 0.0,
+            draining=self.draining,
+            line=self.services.admission.places(now),
+        )
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether a new session has a chance: not draining, and some replica is usable."""
+        if self.draining:
+            return False, "draining"
+        usable = any(replica.usable(_now()) for replica in self.registry.replicas)
+        return usable, "" if usable else "no replica is available"
+
+    # Running
+
+    async def run(
+        self, *, listen_http: bool = True, task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until cancelled, or until a drain has ended. ``started`` with itself once the ports are open.
+
+        Raises:
+            OSError: a port or a TLS file cannot be used.
+        """
+        self._started_at = trio.current_time()
+        with self.services.poller:
+            async with trio.open_nursery() as background:
+                background.start_soon(self.services.poller.run, name="poller")
+                background.start_soon(self.services.keeper.run, name="keeper")
+                background.start_soon(self.services.admission.run, name="waiting line")
+                background.start_soon(self._probe, name="probes")
+                async with trio.open_nursery() as listeners:
+                    await self._serve(listeners, task_status)
+                    listeners.cancel_scope.cancel()
+                background.cancel_scope.cancel()
+
+    async def _serve(self, listeners: trio.Nursery, task_status: trio.TaskStatus[Router]) -> None:
+        async with trio.open_nursery() as sessions:
+            listener = Listener(self.services, PlainHttp(self.app), sessions, draining=lambda: self.draining)
+            self.port = await listeners.start(listener.serve)
+            if self.config.status_port is not None:
+                host = self.config.status_host or self.config.host
+                self.status_port = await listeners.start(listener.serve_http, host, self.config.status_port)
+            log.info("router is listening", host=self.config.host, port=self.port, status_port=self.status_port)
+            task_status.started(self)
+            with self._serving:
+                await trio.sleep_forever()
+            rule = self.config.shutdown
+            longest = rule.drain_seconds + rule.spread_seconds + self.config.timeouts.close_seconds
+            sessions.cancel_scope.deadline = trio.current_time() + longest + 1
+            sessions.start_soon(self._close_spread, sessions, name="closes of the drain")
+
+    async def _probe(self) -> None:
+        await run_health_check_loop(self.registry, self.config, http_get=self._http_get)
+
+    def drain(self) -> None:
+        """Begin to end: not ready any more, no new sessions; open ones get ``drain_seconds``, then a close 1012.
+
+        Returns at once; `run` returns when the last session has ended.
+        """
+        if not self.draining:
+            self.draining = True
+            log.info("router is draining", open_sessions=len(self.services.book.open))
+            self._serving.cancel()
+
+    async def _close_spread(self, sessions: trio.Nursery) -> None:
+        """Close what is left after ``drain_seconds``, each session at a random moment of ``spread_seconds``."""
+        deadline = trio.current_time() + self.config.shutdown.drain_seconds
+        while self.services.book.open and trio.current_time() < deadline:
+            await trio.sleep(min(0.1, deadline - trio.current_time()))
+        start = trio.current_time()
+        moments = sorted(
+            (start + random.uniform(0, self.config.shutdown.spread_seconds), session)
+            for session in self.services.book
+        )
+        for moment, session in moments:
+            await trio.sleep_until(moment)
+            session.stop(Cause.DRAINED)
+
+
+def _now() -> float:
+    """Trio's clock; 0 outside of Trio, where nothing has been measured yet."""
+    try:
+        return trio.current_time()
+    except RuntimeError:
+        return 0.0
+
+
+def build_router_app(
+    config: RouterConfig, *, registry: ReplicaRegistry | None = None, blueprints: Sequence[Blueprint] = ()
+) -> QuartTrio:
+    """The operators' pages as an app, over an injected registry if there is one. Works without being served."""
+    return Router(config, registry=registry, blueprints=blueprints).app
+
+
+async def serve_router(
+    config: RouterConfig,
+    *,
+    registry: ReplicaRegistry | None = None,
+    blueprints: Sequence[Blueprint] = (),
+    http_get: HttpGet | None = None,
+    task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a router until cancelled: ``router = await nursery.start(serve_router, config)``."""
+    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get)
+    await router.run(task_status=task_status)
+
+
+@contextlib.asynccontextmanager
+async def open_router(
+    config: RouterConfig,
+    *,
+    registry: ReplicaRegistry | None = None,
+    blueprints: Sequence[Blueprint] = (),
+    http_get: HttpGet | None = None,
+) -> AsyncIterator[Router]:
+    """A router that runs inside the block: ``async with open_router(config) as router``. Leaving it leaves nothing behind."""
+    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(router.run)
+        yield router
+        nursery.cancel_scope.cancel()
+
+
+def run_router(config: RouterConfig) -> None:
+    """Run a router in a Trio of its own, until SIGINT or SIGTERM has drained it. A second signal ends it at once."""
+    trio.run(serve_until_signal, Router(config))
+
+
+async def serve_until_signal(router: Router) -> None:
+    """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it."""
+    import signal
+
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+            async def watch() -> None:
+                async for number in signals:
+                    if router.draining:
+                        log.warning("router is ending at once", signal=signal.Signals(number).name)
+                        nursery.cancel_scope.cancel()
+                    router.drain()
+
+            nursery.start_soon(watch)
+            await router.run()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,105 @@
+"""Which of several available replicas takes a session. One small class for each policy; all share one Protocol.
+
+A policy is given only replicas that are available, all of one tier, at least one. It never counts or reserves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from .config.blocks import Balance
+from .replica import Replica
+
+
+class Policy(Protocol):
+    """Chooses one of ``candidates`` (never empty). ``key`` is the client's affinity key, if it has one."""
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """The replica to use."""
+        ...
+
+
+def load(replica: Replica, now: float) -> float:
+    """The share of its capacity that would be taken after one more session, divided by its weight."""
+    return (replica.taken + 1) / ((replica.capacity(now) or 1) * replica.endpoint.weight)
+
+
+class LeastSessions:
+    """The least loaded by share of capacity and weight; ties at random, so that no replica is everybody's first."""
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """See the class."""
+        loads = [load(replica, now) for replica in candidates]
+        least = min(loads)
+        return rng.choice([r for r, share in zip(candidates, loads, strict=True) if share <= least * (1 + 1e-9)])
+
+
+class First:
+    """The first in the order of the configuration: fills one before the next, so that others can be switched off."""
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """See the class."""
+        return candidates[0]
+
+
+class RoundRobin:
+    """Each in turn, in proportion to weight and evenly spread (the smooth weighted round robin of nginx)."""
+
+    def __init__(self) -> None:
+        self._credit: dict[str, float] = {}
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """See the class."""
+        total = 0.0
+        for replica in candidates:
+            weight = replica.endpoint.weight
+            total += weight
+            self._credit[replica.url] = self._credit.get(replica.url, 0.0) + weight
+        best = max(candidates, key=lambda replica: self._credit[replica.url])
+        self._credit[best.url] -= total
+        return best
+
+
+class RandomTwo:
+    """The less loaded of two drawn at random: nearly as even as the least loaded, without herding on stale reports."""
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """See the class."""
+        pair = rng.sample(candidates, min(2, len(candidates)))
+        return min(pair, key=lambda replica: load(replica, now))
+
+
+class Hash:
+    """Weighted rendezvous hashing on the key: only the keys of a replica that left move. Without a key, the least loaded."""
+
+    def __init__(self) -> None:
+        self._keyless = LeastSessions()
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        """See the class."""
+        if key is None:
+            return self._keyless.choose(candidates, key=None, now=now, rng=rng)
+        return max(candidates, key=lambda replica: rendezvous_score(key, replica))
+
+
+def rendezvous_score(key: str, replica: Replica) -> float:
+    """The same for the same key and URL in every process and run; higher wins, in proportion to the weight."""
+    digest = hashlib.blake2b(f"{replica.endpoint.base}\0{key}".encode(), digest_size=8).digest()
+    unit = (int.from_bytes(digest, "big") + 0.5) / 2**64
+    return -replica.endpoint.weight / math.log(unit)
+
+
+def make_policy(name: Balance) -> Policy:
+    """A fresh policy by the name that the configuration uses."""
+    policies: dict[Balance, type[Policy]] = {
+        "least_sessions": LeastSessions,
+        "first": First,
+        "round_robin": RoundRobin,
+        "random_two": RandomTwo,
+        "hash": Hash,
+    }
+    return policies[name]()

@@ -1,0 +1,73 @@
+"""The book of sessions: which are open, how those of the past ended. Pages and metrics are written from its snapshots."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from .outcome import Cause, Outcome, Phase, Traffic, Try
+
+#: How many ended sessions are remembered one by one.
+RECENT: Final = 50
+
+
+class OpenSession(Protocol):
+    """What the book may ask of a session that is open."""
+
+    id: str
+    client: str
+    key: str | None
+    opened_at: float
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        ...
+
+    @property
+    def replica(self) -> str | None:
+        """The label of the replica that has it."""
+        ...
+
+    @property
+    def tries(self) -> tuple[Try, ...]:
+        """Replicas that did not take it."""
+        ...
+
+    def traffic(self) -> tuple[Traffic, Traffic]:
+        """(upstream, downstream) so far."""
+        ...
+
+    def stop(self, cause: Cause) -> None:
+        """End it in the router's name."""
+        ...
+
+
+@dataclass(slots=True)
+class SessionBook:
+    """Sessions by id, and totals. Counted as they happen, never by scanning."""
+
+    open: dict[str, OpenSession] = field(default_factory=dict)
+    opened_total: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    recent: deque[tuple[str, Outcome]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def add(self, session: OpenSession) -> None:
+        """A client was heard."""
+        self.open[session.id] = session
+        self.opened_total += 1
+
+    def end(self, session: OpenSession, outcome: Outcome) -> None:
+        """It is over."""
+        del self.open[session.id]
+        self.outcomes[outcome.label] += 1
+        self.bytes_up += outcome.up.bytes
+        self.bytes_down += outcome.down.bytes
+        self.recent.append((session.id, outcome))
+
+    def __iter__(self) -> Iterator[OpenSession]:
+        return iter(list(self.open.values()))

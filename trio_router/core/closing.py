@@ -1,0 +1,82 @@
+"""What each side is told when a session ends, as one table. Nothing else in the project chooses a close code.
+
+RFC 6455 section 7.4: 1001 going away, 1002 protocol error, 1003 unsupported data, 1008 policy, 1009 too big, 1011
+internal error, 1012 service restart, 1013 try again later. 1005 and 1006 are never sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .outcome import Cause, CloseInfo, End, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Apology:
+    """An error frame in the client's dialect, sent before the close. ``code`` is one of FastVideo's own."""
+
+    code: str
+    message: str
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The last words of a session. None: that side is told nothing, because it is gone or was told already."""
+
+    to_client: CloseInfo | None = None
+    to_replica: CloseInfo | None = None
+    apology: Apology | None = None
+
+
+_GONE: Final = CloseInfo(1001, "client is gone")
+_FAILED: Final = Apology("worker_failed", "router: the replica failed during the session")
+_FAILED_CLOSE: Final = CloseInfo(1011, "worker_failed")
+
+
+def _busy(message: str, reason: str) -> Farewell:
+    return Farewell(CloseInfo(1013, reason), _GONE, Apology("gpu_unavailable", f"router: {message}"))
+
+
+#: Ends whose words are always the same. Ends by a close frame and by wrong frames are in `farewell` itself.
+FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
+    (Side.CLIENT, Cause.VANISHED): Farewell(to_replica=_GONE),
+    (Side.CLIENT, Cause.DEAD): Farewell(CloseInfo(1001, "no answer to pings"), CloseInfo(1001, "client is dead")),
+    (Side.CLIENT, Cause.SLOW): Farewell(CloseInfo(1008, "client reads too slowly"), CloseInfo(1001, "client is stuck")),
+    (Side.CLIENT, Cause.SILENT): Farewell(CloseInfo(1008, "no first message")),
+    (Side.CLIENT, Cause.CLIENT_LIMIT): _busy("too many sessions of this client", "per_client_limit"),
+    (Side.REPLICA, Cause.COMPLETED): Farewell(CloseInfo(1000, "")),
+    (Side.REPLICA, Cause.VANISHED): Farewell(_FAILED_CLOSE, None, _FAILED),
+    (Side.REPLICA, Cause.DEAD): Farewell(_FAILED_CLOSE, CloseInfo(1001, "no answer to pings"), _FAILED),
+    (Side.REPLICA, Cause.SLOW): Farewell(_FAILED_CLOSE, CloseInfo(1001, "replica is stuck"), _FAILED),
+    (Side.ROUTER, Cause.NO_REPLICA): _busy("no healthy replica available", "no_healthy_replica"),
+    (Side.ROUTER, Cause.LINE_FULL): _busy("all replicas are busy and the waiting line is full", "line_full"),
+    (Side.ROUTER, Cause.LINE_TIMEOUT): _busy("waited too long for a free replica", "line_timeout"),
+    (Side.ROUTER, Cause.UNREACHABLE): _busy("no replica could be reached", "no_replica_reached"),
+    (Side.ROUTER, Cause.REJECTED): _busy("every replica is full", "replicas_full"),
+    (Side.ROUTER, Cause.DRAINED): Farewell(CloseInfo(1012, "router is restarting"), CloseInfo(1001, "router is restarting")),
+    (Side.ROUTER, Cause.CANCELLED): Farewell(CloseInfo(1001, "router is stopping"), CloseInfo(1001, "router is stopping")),
+    (Side.ROUTER, Cause.CRASHED): Farewell(
+        CloseInfo(1011, "internal_error"),
+        CloseInfo(1001, "router failed"),
+        Apology("internal_error", "router: internal error"),
+    ),
+}
+
+_WRONG: Final = {Cause.PROTOCOL_ERROR: 1002, Cause.TOO_BIG: 1009, Cause.INVALID: 1003}
+
+
+def farewell(end: End, *, other_told: bool) -> Farewell:
+    """What to say after ``end``. ``other_told``: the close frame that ended it went to the other side already."""
+    if end.cause is Cause.CLOSED:
+        if other_told:
+            return Farewell()  # its answer comes back through the other direction
+        return Farewell(to_client=end.close) if end.side is Side.CLIENT else Farewell(_FAILED_CLOSE, None, _FAILED)
+    if end.cause in _WRONG:
+        verdict = CloseInfo(_WRONG[end.cause], end.detail)
+        if end.side is Side.REPLICA:
+            return Farewell(_FAILED_CLOSE, verdict, _FAILED)
+        sorry = Apology("invalid_message", end.detail, retryable=False) if end.cause is Cause.INVALID else None
+        return Farewell(verdict, _GONE, sorry)
+    return FAREWELLS[end.side, end.cause]

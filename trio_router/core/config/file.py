@@ -1,0 +1,154 @@
+"""A configuration file: YAML with one top-level ``router:`` block. Finds every mistake at once, each with its path.
+
+It takes the seed's files as they are: there ``health_check:`` is a block, here its keys are flat fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ..errors import ConfigError
+from .models import RouterConfig, bare_url
+
+#: key in the file's ``health_check`` block -> field of RouterConfig
+HEALTH_CHECK: Final = {
+    "path": "health_check_path",
+    "interval_seconds": "health_check_interval_seconds",
+    "timeout_seconds": "health_check_timeout_seconds",
+    "failure_threshold": "failure_threshold",
+    "recovery_threshold": "recovery_threshold",
+}
+_IN_FILE: Final = {field: ("health_check", key) for key, field in HEALTH_CHECK.items()}
+
+
+def parse_config(text: str, *, source: str | None = None, overrides: Mapping[str, Any] | None = None) -> RouterConfig:
+    """Read a configuration from YAML text. ``overrides`` replace top-level keys of the ``router:`` block.
+
+    Raises:
+        ConfigError: with one line for every mistake, in the order of the file.
+    """
+    raw = _load(text, source)
+    if not isinstance(raw, dict) or "router" not in raw:
+        raise ConfigError(["router: missing; the file must have a top-level 'router:' block"], source=source)
+    problems = [_unknown(str(key), ["router"], "") for key in raw if key != "router"]
+    block = raw["router"]
+    if not isinstance(block, dict):
+        raise ConfigError([*problems, "router: must be a block of keys"], source=source)
+    values, more = _flatten({**block, **(overrides or {})})
+    problems += more
+    try:
+        config = RouterConfig(**values)
+    except ValidationError as exc:
+        problems += [_line(error) for error in exc.errors(include_url=False)]
+        problems += _duplicates(values.get("replicas"), already=problems)
+    if problems:
+        raise ConfigError(problems, source=source)
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice: YAML says it is an error, PyYAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str, source: str | None) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError([f"{where}not YAML: {exc.problem or exc.context}"], source=source) from None
+    except yaml.YAMLError as exc:
+        raise ConfigError([f"not YAML: {exc}"], source=source) from None
+
+
+def _flatten(block: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The file's shape to the model's: ``health_check`` becomes flat fields, which the file itself must not use."""
+    values = {str(key): value for key, value in block.items() if key != "health_check"}
+    problems = []
+    for field in [key for key in values if key in _IN_FILE]:
+        problems.append(f"router.{field}: write it as router.{'.'.join(_IN_FILE[field])}")
+        del values[field]
+    checks = block.get("health_check")
+    if checks is None:
+        return values, problems
+    if not isinstance(checks, dict):
+        return values, [*problems, "router.health_check: must be a block of keys"]
+    for key, value in checks.items():
+        if key in HEALTH_CHECK:
+            values[HEALTH_CHECK[key]] = value
+        else:
+            problems.append(_unknown(str(key), list(HEALTH_CHECK), "router.health_check."))
+    return values, problems
+
+
+def _line(error: Any) -> str:
+    location = error["loc"]
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return _unknown(str(location[-1]), known, _path(location[:-1]) + ".")
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:] if message.startswith(("Input", "Field")) else message
+    given = error.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float) and error["type"] != "value_error" else ""
+    return f"{_path(location)}: {message}{shown}"
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    if location and location[0] in _IN_FILE:
+        location = (*_IN_FILE[location[0]], *location[1:])
+    text = "router"
+    for part in location:
+        # pydantic names the branch of a union ("int", "literal['auto']"); the file has no such key
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part not in ("int", "literal['auto']"):
+            text += f".{part}"
+    return text
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = RouterConfig
+    for part in location:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            inner = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type)]
+            model = next((a for a in [annotation, *inner] if isinstance(a, type) and issubclass(a, BaseModel)), model)
+    known = list(model.model_fields)
+    if model is RouterConfig:
+        return [key for key in known if key not in _IN_FILE] + ["health_check"]
+    return known
+
+
+def _unknown(key: str, known: list[str], prefix: str) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"{prefix}{key}: unknown key; {hint}"
+
+
+def _duplicates(replicas: Any, *, already: list[str]) -> list[str]:
+    """Duplicate URLs, also where another mistake kept the model from looking for them."""
+    if not isinstance(replicas, list) or any("Duplicate" in line for line in already):
+        return []
+    seen: dict[str, int] = {}
+    found = []
+    for index, replica in enumerate(replicas):
+        url = replica.get("url") if isinstance(replica, dict) else None
+        if isinstance(url, str) and url:
+            first = seen.setdefault(bare_url(url), index)
+            if first != index:
+                found.append(f"router.replicas[{index}].url: Duplicate of router.replicas[{first}].url")
+    return found

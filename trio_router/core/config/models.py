@@ -1,0 +1,196 @@
+"""The configuration as Python sees it: `ReplicaEndpoint` and `RouterConfig`, with the seed's flat field names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from .blocks import (
+    AffinityConfig,
+    Balance,
+    Block,
+    Dialect,
+    EjectionConfig,
+    LimitsConfig,
+    LineConfig,
+    LogConfig,
+    Seconds,
+    ShutdownConfig,
+    StreamConfig,
+    TimeoutsConfig,
+    TlsConfig,
+)
+
+
+def bare_url(url: str) -> str:
+    """The identity of a replica: its URL without a trailing slash, in lower case up to the host."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class ReplicaEndpoint(Block):
+    """One replica, as configured.
+
+    Raises:
+        ValueError: for a URL that is not http or https, or that carries more than scheme, host and port.
+    """
+
+    url: str = Field(
+        description="Base URL, http or https, without a path. Trap: the stream path comes from the client's request."
+    )
+    name: str | None = Field(None, min_length=1, description="For logs and status; the URL's host and port otherwise.")
+    primary: bool = Field(
+        False,
+        description="Primaries are a tier: while one has room it is preferred; the others serve when none has.",
+    )
+    weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Share of the sessions relative to others in the same tier.",
+    )
+    max_sessions: int | Literal["auto"] = Field(
+        "auto",
+        description="Sessions that it serves at once. `auto` reads it from the replica's `/readyz`; until it has said so "
+        "it is 1 in `fastvideo` and without a limit in `opaque`. Trap: sessions beyond what the replica itself allows "
+        "are rejected by it, and tried elsewhere.",
+    )
+    presets: tuple[str, ...] = Field(
+        (), description="The presets that it can serve; with none listed it can serve any."
+    )
+
+    def __init__(self, *args: str, **values: Any) -> None:
+        super().__init__(**dict(zip(("url",), args, strict=False)), **values)
+
+    @field_validator("url")
+    @classmethod
+    def _base_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"{url!r} must start with http:// or https://")
+        if not parts.hostname:
+            raise ValueError(f"{url!r} names no host")
+        if "@" in parts.netloc:
+            raise ValueError("must not carry a user name or password")
+        if parts.path not in ("", "/"):
+            raise ValueError(f"{url!r} must be a base URL without a path")
+        if parts.query or parts.fragment or url.endswith(("?", "#")):
+            raise ValueError(f"{url!r} must not carry a query/fragment")
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise ValueError(f"{url!r} has no valid port (1 to 65535)")
+        return url
+
+    @field_validator("max_sessions")
+    @classmethod
+    def _room(cls, value: int | Literal["auto"]) -> int | Literal["auto"]:
+        if value != "auto" and value < 1:
+            raise ValueError("must be 1 or more, or auto (take a replica out of the list to disable it)")
+        return value
+
+    @property
+    def base(self) -> str:
+        """The URL without a trailing slash: join a path that begins with one to it."""
+        return bare_url(self.url)
+
+    @property
+    def label(self) -> str:
+        """What logs, metrics and status call it."""
+        return self.name or urlsplit(self.url).netloc
+
+
+class RouterConfig(Block):
+    """Everything that a router is told. Frozen; complete with defaults; the flat names are the seed's.
+
+    Raises:
+        ValueError: (a pydantic ``ValidationError``) that lists every bad field.
+    """
+
+    host: str = Field("0.0.0.0", min_length=1, description="Address that the stream port listens on.")
+    port: int = Field(9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one.")
+    replicas: tuple[ReplicaEndpoint, ...] = Field((), validate_default=True, description="At least one.")
+    health_check_path: str = Field("/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
+    health_check_interval_seconds: Seconds = Field(5.0, description="From one cycle of probes to the next, ±10 %.")
+    health_check_timeout_seconds: Seconds = Field(2.0, description="For one probe.")
+    failure_threshold: int = Field(3, ge=1, description="So many bad probes in a row make a replica unhealthy.")
+    recovery_threshold: int = Field(2, ge=1, description="So many good ones in a row make it healthy again.")
+    status_host: str | None = Field(None, description="Address of `status_port`; `host` if it is not set.")
+    status_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="A second port for `/status` and the rest of the operators' HTTP. Trap: they stay on the stream port too.",
+    )
+    dialect: Dialect = Field(
+        "fastvideo",
+        description="What the router understands of the JSON messages: `fastvideo`, `dreamverse` (the server speaks "
+        "first) or `opaque` (nothing: only WebSocket). Trap: in `fastvideo` a client that does not begin with "
+        "`session_init_v2` is refused.",
+    )
+    balance: Balance = Field(
+        "least_sessions",
+        description="How a replica is chosen: `least_sessions` (by share of capacity and weight), `first` (fill one "
+        "before the next), `round_robin`, `random_two`, `hash` (on the affinity key).",
+    )
+    slow_start_seconds: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="A replica that recovers gets its capacity back bit by bit over this time.",
+    )
+    streams: tuple[StreamConfig, ...] = Field(
+        (StreamConfig(path="/v1/stream", dialect=None, balance=None),),
+        min_length=1,
+        description="The paths on which sessions are accepted.",
+    )
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    line: LineConfig = Field(default_factory=LineConfig)
+    affinity: AffinityConfig = Field(default_factory=AffinityConfig)
+    ejection: EjectionConfig = Field(default_factory=EjectionConfig)
+    shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig)
+    tls: TlsConfig = Field(default_factory=TlsConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+
+    @field_validator("replicas")
+    @classmethod
+    def _some_and_distinct(cls, replicas: tuple[ReplicaEndpoint, ...]) -> tuple[ReplicaEndpoint, ...]:
+        if not replicas:
+            raise ValueError("no replicas: list at least one, each with its url")
+        urls: set[str] = set()
+        labels: set[str] = set()
+        for replica in replicas:
+            if replica.base in urls:
+                raise ValueError(f"Duplicate url {replica.url!r}")
+            if replica.label in labels:
+                raise ValueError(f"Duplicate name {replica.label!r}")
+            urls.add(replica.base)
+            labels.add(replica.label)
+        return replicas
+
+    @field_validator("streams")
+    @classmethod
+    def _distinct_paths(cls, streams: tuple[StreamConfig, ...]) -> tuple[StreamConfig, ...]:
+        paths = [stream.path for stream in streams]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise ValueError(f"Duplicate path {path!r}")
+        return streams
+
+    @model_validator(mode="after")
+    def _no_path_twice(self) -> RouterConfig:
+        if self.port and self.port == self.status_port and self.status_host in (None, self.host):
+            raise ValueError("status_port must differ from port (leave it out to serve both on one)")
+        for stream in self.streams:
+            if stream.path in OWN_PATHS:
+                raise ValueError(f"streams: {stream.path!r} is a page of the router's own")
+        return self
+
+
+#: The router's own pages; `web` serves them, and no stream may hide one.
+OWN_PATHS = ("/status", "/health", "/healthz", "/readyz", "/router/replicas/sessions")

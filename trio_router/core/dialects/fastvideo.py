@@ -1,0 +1,77 @@
+"""FastVideo's streaming protocol, as far as a router has to understand it: the first message, refusals, errors, the end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from ..frames import TEXT, WATCH_TEXT, Frame
+from ..outcome import CloseInfo
+from .base import ClientHello, Verdict
+from .opaque import Opaque
+
+#: Errors before the commit point that say "not me, not now"; the others are the replica's answer to what the client said.
+REFUSING_ERRORS: Final = frozenset(
+    {"session_rejected", "gpu_unavailable", "worker_failed", "upstream_timeout", "internal_error"}
+)
+FIRST_MESSAGE: Final = "session_init_v2"
+_COMPLETE: Final = b"ltx2_stream_complete"
+
+
+class FastVideo(Opaque):
+    """See the module. What it does not know passes unread."""
+
+    name = "fastvideo"
+    client_speaks_first = True
+    replica_must_reply = True
+    watch = WATCH_TEXT
+
+    def hello(self, message: bytes, *, text: bool) -> ClientHello:
+        """`session_init_v2`, or what a replica would have answered to anything else (1003, invalid_message)."""
+        fields = _object(message) if text else None
+        if fields is None:
+            return ClientHello(problem=f"first message must be a JSON object of type {FIRST_MESSAGE!r}")
+        if fields.get("type") != FIRST_MESSAGE:
+            return ClientHello(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {fields.get('type')!r}")
+        return ClientHello(client_id=_text(fields.get("client_id")), preset=_text(fields.get("preset")))
+
+    def opening(self, frame: Frame, payload: bytes) -> Verdict:
+        """The replica's place in the line is no commitment; a refusal is not shown to the client."""
+        if frame.opcode != TEXT or not frame.fin:
+            return super().opening(frame, payload)
+        fields = _object(payload) or {}
+        if fields.get("type") == "queue_status":
+            return Verdict.PASS
+        if fields.get("type") == "error" and fields.get("code") in REFUSING_ERRORS:
+            return Verdict.REFUSED
+        return Verdict.COMMIT
+
+    def completes(self, payload: bytes) -> bool:
+        """`ltx2_stream_complete`, behind which the server drops TCP without a close frame."""
+        # The search spares parsing of all the other messages; a prompt may contain the word, so parse then.
+        return _COMPLETE in payload and (_object(payload) or {}).get("type") == _COMPLETE.decode()
+
+    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> bytes | None:
+        """`{"type":"error", code, message, retryable}` and whatever else is known."""
+        return json.dumps(
+            {"type": "error", "code": code, "message": message, "retryable": retryable, **extra}
+        ).encode()
+
+    def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> bytes | None:
+        """`{"type":"queue_status", position, queue_depth}` and, when it can be guessed, ``estimated_wait_seconds``."""
+        fields: dict[str, Any] = {"type": "queue_status", "position": position, "queue_depth": depth}
+        if estimate_seconds is not None:
+            fields["estimated_wait_seconds"] = round(estimate_seconds, 1)
+        return json.dumps(fields).encode()
+
+
+def _object(message: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= 256 else None

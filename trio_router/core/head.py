@@ -1,0 +1,109 @@
+"""The head of an HTTP/1.1 request, as far as a router has to read it: where to, and is it an upgrade to WebSocket.
+
+It decides only who answers. Whether the request is correct is judged by those who do: trio-websocket for an upgrade,
+hypercorn for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+Headers = list[tuple[bytes, bytes]]
+
+#: Not forwarded: they describe one connection (RFC 9110 section 7.6.1), or are the handshake's own.
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """Request line and header fields; names in lower case, values without the space around them."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+
+    @property
+    def path(self) -> str:
+        """Without the query."""
+        return self.target.partition(b"?")[0].decode("ascii", "replace")
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first field of that name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def query(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        values = parse_qs(self.target.partition(b"?")[2].decode("ascii", "replace")).get(name)
+        return values[0] if values else None
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie, as it stands."""
+        for field in (value for key, value in self.headers if key == b"cookie"):
+            for pair in field.decode("latin-1").split(";"):
+                key, _, value = pair.strip().partition("=")
+                if key == name:
+                    return value.strip('"')
+        return None
+
+    @property
+    def wants_websocket(self) -> bool:
+        """An upgrade to WebSocket, as it seems."""
+        return self.method == b"GET" and b"websocket" in (self.get(b"upgrade") or b"").lower()
+
+
+def parse_head(head: bytes) -> RequestHead | None:
+    """Read everything up to and with the empty line; None if it is not HTTP/1.1 at all."""
+    lines = head.split(b"\r\n")
+    parts = lines[0].split(b" ")
+    if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
+        return None
+    return RequestHead(parts[0], parts[1], parse_fields(lines[1:]))
+
+
+def parse_fields(lines: Iterable[bytes]) -> Headers:
+    """Header lines to (lower-case name, value); lines without a colon are left out."""
+    fields = (line.partition(b":") for line in lines)
+    return [(name.lower(), value.strip()) for name, colon, value in fields if colon]
+
+
+def forwarded_headers(
+    headers: Headers, *, client: str, scheme: str, host: bytes | None, request_id: str, drop: Collection[bytes] = ()
+) -> Headers:
+    """What a replica is sent: the end-to-end fields, and where the request came from.
+
+    A proxy in front of us appended its own addresses to X-Forwarded-For; we append the one we see.
+    """
+    named = {name.strip().lower() for key, value in headers if key == b"connection" for name in value.split(b",")}
+    out = [
+        (key, value)
+        for key, value in headers
+        if key not in HOP_BY_HOP and key not in named and key not in _OURS and not key.startswith(b"sec-websocket-")
+    ]
+    seen = dict(headers)
+    chain = [value for key, value in headers if key == b"x-forwarded-for"]
+    out.append((b"x-forwarded-for", b", ".join([*chain, client.encode()])))
+    out.append((b"x-forwarded-proto", seen.get(b"x-forwarded-proto", scheme.encode())))
+    if seen.get(b"x-forwarded-host", host):
+        out.append((b"x-forwarded-host", seen.get(b"x-forwarded-host", host or b"")))
+    out.append((b"x-request-id", request_id.encode()))
+    return out
+
+
+_OURS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})

@@ -1,0 +1,115 @@
+"""How a session ended: who ended it, in which phase, why, and what each side was told.
+
+One `Outcome` a session. It becomes the log line, the totals in ``/status`` and what embedders are given; nobody builds a
+second account of the same end. The idea of *who x in which phase* is HAProxy's termination state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Who ended it."""
+
+    CLIENT = "client"
+    REPLICA = "replica"
+    ROUTER = "router"
+
+
+class Phase(StrEnum):
+    """How far the session had come."""
+
+    HANDSHAKE = "handshake"  # the client's upgrade request is being answered
+    FIRST_MESSAGE = "first_message"  # accepted; the client has not said yet what it wants
+    WAITING = "waiting"  # in the line, no slot is free
+    CONNECTING = "connecting"  # a replica is being dialled
+    OPENING = "opening"  # connected, but the replica has not committed itself: it can still be moved unseen
+    STREAMING = "streaming"  # past the commit point
+
+
+class Cause(StrEnum):
+    """Why. The words are stable: operators count them."""
+
+    CLOSED = "closed"  # a close frame
+    COMPLETED = "completed"  # the replica announced the end of the stream, then dropped TCP: a normal end
+    VANISHED = "vanished"  # the connection ended or broke without a close frame
+    PROTOCOL_ERROR = "protocol_error"  # bytes that are not WebSocket frames
+    TOO_BIG = "message_too_big"
+    SLOW = "slow"  # accepted no byte for slow_timeout_seconds
+    DEAD = "dead"  # gave no frame for dead_peer_seconds, pings unanswered
+    INVALID = "invalid_message"  # the first message is not what the dialect starts with
+    SILENT = "silent"  # no first message within first_message_seconds
+    HANDSHAKE_FAILED = "handshake_failed"  # the upgrade request was refused or never completed
+    NO_REPLICA = "no_replica"  # no replica is healthy
+    LINE_FULL = "line_full"
+    LINE_TIMEOUT = "line_timeout"
+    CLIENT_LIMIT = "client_limit"  # per_client sessions are open or waiting already
+    UNREACHABLE = "unreachable"  # every replica that was tried failed before it committed itself
+    REJECTED = "rejected"  # every replica that was tried refused the session
+    DRAINED = "drained"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"  # a bug of ours; the log has the traceback
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInfo:
+    """A close code and reason as they stood in a close frame; ``code`` None is a frame without one (1005)."""
+
+    code: int | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code or 1005} {self.reason}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any."""
+
+    side: Side
+    cause: Cause
+    close: CloseInfo | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One replica that was tried and did not take the session, and why (for operators; it may name addresses)."""
+
+    replica: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one direction carried: bytes on the wire behind the handshake, frames, and whole messages."""
+
+    bytes: int = 0
+    frames: int = 0
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The whole account of one session. Closes: *received* from that side, *sent* by the router to it (None: none)."""
+
+    side: Side
+    phase: Phase
+    cause: Cause
+    detail: str = ""
+    client_sent: CloseInfo | None = None
+    client_got: CloseInfo | None = None
+    replica_sent: CloseInfo | None = None
+    replica_got: CloseInfo | None = None
+    up: Traffic = field(default_factory=Traffic)
+    down: Traffic = field(default_factory=Traffic)
+    seconds: float = 0.0
+    replica: str | None = None
+    tries: tuple[Try, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``side.phase.cause``: what totals are counted by."""
+        return f"{self.side}.{self.phase}.{self.cause}"

@@ -1,0 +1,102 @@
+"""The whole demo in one process: replicas without GPUs, the router in front, and the page or a viewer before
+it.
+"""
+
+from __future__ import annotations
+
+import webbrowser
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import httpx
+import trio
+
+from trio_router.demo.options import DemoReplicaOptions
+from trio_router.demo.replica import STREAM_PATH, run_demo_replica
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DEFAULT_OUT = Path("trio-router-demo.mp4")
+NAMES = ("blue", "coral", "amber", "jade", "violet", "slate")
+HOST = "127.0.0.1"
+
+
+async def run_demo(
+    *,
+    port: int = 9000,
+    replicas: int = 2,
+    once: bool = False,
+    out: Path | None = None,
+    open_browser: bool = False,
+    step_seconds: float = 0.15,
+) -> int:
+    """Run the demo on 127.0.0.1 and return the exit status.
+
+    With `once` three segments are watched without a browser and written to `out` (default
+    `trio-router-demo.mp4`), on any free port; otherwise this serves the page until it is cancelled. Raises
+    DemoDependencyError when the packages of the demo extra are missing.
+    """
+    async with open_demo(port=0 if once else port, replicas=replicas, step_seconds=step_seconds) as address:
+        if once:
+            return await _watch_once(address, out or DEFAULT_OUT)
+        await _serve_page(address, replicas, open_browser=open_browser)
+    return 0
+
+
+@asynccontextmanager
+async def open_demo(*, port: int = 0, replicas: int = 2, step_seconds: float = 0.15) -> AsyncIterator[str]:
+    """Demo replicas and the router in front of them; yields the router's `host:port`. All ends with the
+    block.
+    """
+    from trio_router import ReplicaEndpoint, RouterConfig, open_router
+    from trio_router.demo.page import demo_page
+
+    if replicas < 1:
+        raise ValueError(f"replicas must be at least 1, not {replicas}")
+    async with trio.open_nursery() as nursery:
+        endpoints = []
+        for name in (replica_name(index) for index in range(replicas)):
+            options = DemoReplicaOptions(name=name, step_seconds=step_seconds)
+            url: str = await nursery.start(run_demo_replica, options)
+            endpoints.append(ReplicaEndpoint(url, name=name))
+        config = RouterConfig(host=HOST, port=port, replicas=endpoints)
+        async with open_router(config, blueprints=[demo_page]) as router:
+            address = f"{HOST}:{router.port}"
+            await _wait_until_healthy(address, replicas)
+            yield address
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_until_healthy(address: str, replicas: int) -> None:
+    """A replica gets no session before its first good probe. TooSlowError when that takes 10 seconds."""
+    with trio.fail_after(10):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                status = (await client.get(f"http://{address}/status")).json()
+                healthy = [replica for replica in status["replicas"] if replica["status"] == "healthy"]
+                if len(healthy) == replicas:
+                    return
+                await trio.sleep(0.02)
+
+
+def replica_name(index: int) -> str:
+    """A colour, while there are any."""
+    return NAMES[index] if index < len(NAMES) else f"replica-{index + 1}"
+
+
+async def _watch_once(address: str, out: Path) -> int:
+    from trio_router.demo.once import run_once  # only here: the page needs no rich
+
+    return await run_once(f"ws://{address}{STREAM_PATH}", out)
+
+
+async def _serve_page(address: str, replicas: int, *, open_browser: bool) -> None:
+    click.echo(f"trio-router demo: http://{address}/  ({replicas} replicas, Ctrl-C ends it)")
+    if open_browser:
+        # Some desktops' launchers wait for the browser: not our event loop's affair.
+        await trio.to_thread.run_sync(partial(webbrowser.open, f"http://{address}/"), abandon_on_cancel=True)
+    await trio.sleep_forever()

@@ -1,0 +1,47 @@
+"""What the sessions of one router share. Wired in `app`, used by `listener` and `session`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .admission import Admission
+from .core.book import SessionBook
+from .core.config import RouterConfig
+from .core.dialects import Dialect, make_dialect
+from .core.flow import Scratch
+from .core.registry import ReplicaRegistry
+from .keeper import Keeper
+from .poller import Poller
+from .upstream import Dialler
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each for a router. ``dialects`` by stream path."""
+
+    config: RouterConfig
+    registry: ReplicaRegistry
+    admission: Admission
+    book: SessionBook
+    poller: Poller
+    keeper: Keeper
+    dialler: Dialler
+    scratch: Scratch
+    dialects: dict[str, Dialect]
+
+
+def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None) -> Services:
+    """Everything that a router needs, nothing of it started."""
+    registry = registry or ReplicaRegistry(config)
+    poller = Poller()
+    return Services(
+        config=config,
+        registry=registry,
+        admission=Admission(config, registry),
+        book=SessionBook(),
+        poller=poller,
+        keeper=Keeper(),
+        dialler=Dialler(config, poller),
+        scratch=Scratch(),
+        dialects={stream.path: make_dialect(stream.dialect or config.dialect) for stream in config.streams},
+    )

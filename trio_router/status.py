@@ -1,0 +1,87 @@
+"""The body of `/status`, from snapshots of the registry and the book. Keys of the seed first; nothing is renamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._version import __version__
+from .core.book import OpenSession, SessionBook
+from .core.registry import ReplicaRegistry
+from .core.replica import Replica
+
+
+def replica_row(replica: Replica, now: float) -> dict[str, Any]:
+    """One replica: the seed's keys, then ours. Times ``*_at`` are Unix seconds, ``*_seconds`` are spans."""
+    health = replica.health
+    return {
+        "url": replica.url,
+        "primary": replica.endpoint.primary,
+        "status": str(health.status),
+        "last_ok_at": health.last_ok_at,
+        "last_latency_ms": health.last_latency_ms,
+        "consecutive_failures": health.consecutive_failures,
+        "name": replica.label,
+        "weight": replica.endpoint.weight,
+        "admin": str(replica.admin),
+        "available": replica.available(now),
+        "open_sessions": replica.held,
+        "capacity": replica.capacity(now),
+        "slots_taken": replica.taken,
+        "lingering": len(replica.lingering_since),
+        "others": replica.others,
+        "reported_busy": replica.report.busy if replica.report else None,
+        "reported_total": replica.report.total if replica.report else None,
+        "warming": replica.warming,
+        "ejected_for_seconds": _left(replica.ejected_until, now),
+        "full_for_seconds": _left(replica.full_until, now),
+        "sessions_total": replica.sessions_total,
+        "failures_total": replica.failures_total,
+        "last_error": health.last_error,
+    }
+
+
+def session_row(session: OpenSession, now: float) -> dict[str, Any]:
+    """One open session."""
+    up, down = session.traffic()
+    return {
+        "id": session.id,
+        "client": session.client,
+        "key": session.key,
+        "replica": session.replica,
+        "phase": str(session.phase),
+        "seconds": round(now - session.opened_at, 3),
+        "bytes_up": up.bytes,
+        "bytes_down": down.bytes,
+        "messages_up": up.messages,
+        "messages_down": down.messages,
+        "tries": [{"replica": tried.replica, "why": tried.why} for tried in session.tries],
+    }
+
+
+def status_body(
+    registry: ReplicaRegistry, book: SessionBook, *, now: float, uptime: float, draining: bool, line: list[Any]
+) -> dict[str, Any]:
+    """All of it."""
+    return {
+        "replicas": [replica_row(replica, now) for replica in registry.replicas],
+        "router": {
+            "version": __version__,
+            "uptime_seconds": round(uptime, 3),
+            "draining": draining,
+            "balance": registry.config.balance,
+            "dialect": registry.config.dialect,
+            "open_sessions": len(book.open),
+            "sessions_total": book.opened_total,
+            "outcomes": dict(book.outcomes),
+            "bytes_up": book.bytes_up,
+            "bytes_down": book.bytes_down,
+        },
+        "line": line,
+        "sessions": [session_row(session, now) for session in book],
+    }
+
+
+def _left(until: float, now: float) -> float | None:
+    return round(until - now, 1) if until > now else None
+
+
