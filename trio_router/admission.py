@@ -40,9 +40,7 @@ class Admission:
     async def slot(self, wish: Wish, *, exclude: Collection[Replica], relay: Relay | None) -> Slot | End:
         """A slot on a fitting replica, or why there is none."""
         now = trio.current_time()
-        slot = self._registry.reserve(
-            now=now, key=wish.key, preset=wish.preset, exclude=exclude, balance=wish.balance
-        )
+        slot = self._registry.reserve(now=now, key=wish.key, preset=wish.preset, exclude=exclude, balance=wish.balance)
         if slot is not None:
             return slot
         if self._registry.fits(now=now, preset=wish.preset, exclude=exclude):

@@ -122,7 +122,7 @@ class Router:
             rule = self.config.shutdown
             longest = rule.drain_seconds + rule.spread_seconds + self.config.timeouts.close_seconds
             sessions.cancel_scope.deadline = trio.current_time() + longest + 1
-            sessions.start_soon(self._close_spread, sessions, name="closes of the drain")
+            listeners.start_soon(self._close_spread, name="closes of the drain")
 
     async def _probe(self) -> None:
         await run_health_check_loop(self.registry, self.config, http_get=self._http_get)
@@ -137,18 +137,14 @@ class Router:
             log.info("router is draining", open_sessions=len(self.services.book.open))
             self._serving.cancel()
 
-    async def _close_spread(self, sessions: trio.Nursery) -> None:
+    async def _close_spread(self) -> None:
         """Close what is left after ``drain_seconds``, each session at a random moment of ``spread_seconds``."""
-        deadline = trio.current_time() + self.config.shutdown.drain_seconds
-        while self.services.book.open and trio.current_time() < deadline:
-            await trio.sleep(min(0.1, deadline - trio.current_time()))
+        await trio.sleep(self.config.shutdown.drain_seconds)
         start = trio.current_time()
-        moments = sorted(
-            (start + random.uniform(0, self.config.shutdown.spread_seconds), session)
-            for session in self.services.book
-        )
-        for moment, session in moments:
-            await trio.sleep_until(moment)
+        left = list(self.services.book)
+        moments = sorted(random.uniform(0, self.config.shutdown.spread_seconds) for _ in left)
+        for moment, session in zip(moments, random.sample(left, len(left)), strict=True):
+            await trio.sleep_until(start + moment)
             session.stop(Cause.DRAINED)
 
 

@@ -16,14 +16,18 @@ def describe_config(config: RouterConfig) -> str:
     lines = ["configuration is good"]
     for stream in config.streams:
         dialect, balance = stream.dialect or config.dialect, stream.balance or config.balance
-        lines.append(f"  stream   {scheme}://{config.host}:{config.port}{stream.path}  dialect {dialect}, balance {balance}")
+        lines.append(
+            f"  stream   {scheme}://{config.host}:{config.port}{stream.path}  dialect {dialect}, balance {balance}"
+        )
     if config.status_port is not None:
         lines.append(f"  status   http://{config.status_host or config.host}:{config.status_port}/status")
     for replica in config.replicas:
         room = "as reported" if replica.max_sessions == "auto" else str(replica.max_sessions)
         tier = "primary" if replica.primary else "replica"
         presets = f", presets {', '.join(replica.presets)}" if replica.presets else ""
-        lines.append(f"  {tier:<8} {replica.label}  {replica.base}  sessions {room}, weight {replica.weight:g}{presets}")
+        lines.append(
+            f"  {tier:<8} {replica.label}  {replica.base}  sessions {room}, weight {replica.weight:g}{presets}"
+        )
     every, path = config.health_check_interval_seconds, config.health_check_path
     lines.append(
         f"  probes   GET {path} every {every:g} s; down after {config.failure_threshold}, "

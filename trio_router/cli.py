@@ -56,13 +56,18 @@ def check(path: str | None, probe: bool) -> None:
 @click.option("--port", default=9000, show_default=True, help="Port of the router and the page; 0 picks a free one.")
 @click.option("--replicas", default=2, show_default=True, type=click.IntRange(1, 8), help="Demo replicas to start.")
 @click.option("--once", is_flag=True, help="No browser: run one session of three segments, and write a video.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("trio-router-demo.mp4"),
-              show_default=True, help="With --once: the video file.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("trio-router-demo.mp4"),
+    show_default=True,
+    help="With --once: the video file.",
+)
 def demo(port: int, replicas: int, once: bool, out: Path) -> None:
     """Start demo replicas that need no GPU, a router in front, and a page to watch them on."""
-    from .demo.command import run_demo
+    from .demo.command import demo_command
 
-    sys.exit(run_demo(port=port, replicas=replicas, once=once, out=out))
+    sys.exit(demo_command(port=port, replicas=replicas, once=once, out=out))
 
 
 def _load(path: str | None) -> RouterConfig:

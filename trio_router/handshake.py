@@ -92,7 +92,7 @@ async def answer_client(
     accepted = False
     async with trio.open_nursery() as nursery:
         head.give_up = nursery.cancel_scope.cancel
-        request = await wrap_server_stream(nursery, head)  # type: ignore[arg-type]
+        request = await wrap_server_stream(nursery, head)
         if reject is not None:
             await request.reject(reject, extra_headers=headers)
         else:
@@ -126,7 +126,7 @@ async def ask_replica(
         DialError: it did not answer with a correct 101; ``status`` has its HTTP status, if there was one.
     """
     head = _ReplicaHead(base, limit=limit)
-    connection = None
+    connection: WebSocketConnection | None = None
     try:
         async with trio.open_nursery() as nursery:
             head.give_up = nursery.cancel_scope.cancel

@@ -32,7 +32,7 @@ SOON_SECONDS: Final = 0.25
 class HttpGet(Protocol):
     """Fetches ``url``; returns (latency in ms, None) or (anything, what went wrong). An exception is a failure too."""
 
-    def __call__(self, url: str, *, timeout: float) -> Awaitable[tuple[float | None, str | None]]:  # noqa: ASYNC109
+    def __call__(self, url: str, *, timeout: float) -> Awaitable[tuple[float | None, str | None]]:
         """See the class."""
         ...
 
@@ -129,8 +129,7 @@ class _Prober:
         else:
             changed = registry.probe_failed(replica, error)
         if changed:
-            level = log.info if error is None else log.warning
-            level("replica is " + replica.health.status, replica=replica.label, url=replica.url, error=error)
+            log_flip(replica, error)
 
     async def _ask(self, url: str, asked_at: float) -> tuple[float, str | None, Report | None]:
         started = time.perf_counter()
@@ -147,6 +146,12 @@ class _Prober:
             self._reports = answer.status_code != 404
             ready = _fields(answer)
         return read_report(health, ready, asked_at)
+
+
+def log_flip(replica: Replica, error: str | None) -> None:
+    """One line when a replica's status changes; none for single probes or dials."""
+    level = log.info if error is None else log.warning
+    level(f"replica is {replica.health.status}", replica=replica.label, url=replica.url, error=error)
 
 
 def _fields(answer: httpx.Response) -> dict[str, Any]:
@@ -175,5 +180,3 @@ def read_report(health: dict[str, Any], ready: dict[str, Any], asked_at: float) 
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-

@@ -261,7 +261,10 @@ class StreamLeg(Leg):
     async def aclose(self) -> None:
         """See `Leg`. A TLS peer is sent its close_notify, if it takes it within a second."""
         broken, self.gone = self.gone, True
-        with trio.CancelScope(deadline=trio.current_time() + (0 if broken else 1), shield=True), contextlib.suppress(trio.BrokenResourceError):
+        with (
+            trio.CancelScope(deadline=trio.current_time() + (0 if broken else 1), shield=True),
+            contextlib.suppress(trio.BrokenResourceError),
+        ):
             await self._stream.aclose()
 
     def abort(self) -> None:

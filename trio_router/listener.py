@@ -163,5 +163,3 @@ def client_tls(config: RouterConfig) -> ssl.SSLContext | None:
     context.load_cert_chain(config.tls.certificate, config.tls.key)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-

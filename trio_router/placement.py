@@ -17,6 +17,7 @@ from .core.frames import TEXT, read_message
 from .core.outcome import Cause, End, Phase, Side, Try
 from .core.registry import ReplicaRegistry, Slot
 from .core.replica import Replica
+from .health import log_flip
 from .leg import Leg
 from .relay import Relay
 from .upstream import Dialled, Dialler, Upgrade
@@ -155,7 +156,7 @@ class Placement:
             return
         self._failed.add(replica)
         if self._registry.session_failed(replica, why, now=now):
-            log.warning("replica is " + replica.health.status, replica=replica.label, url=replica.url, error=why)
+            log_flip(replica, why)
 
     def _release(self, *, linger: bool = False) -> None:
         slot, self.slot, self._connected = self.slot, None, False

@@ -56,7 +56,7 @@ class PlainHttp:
     """Serves one ASGI app over connections that it is handed."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = ASGIWrapper(_no_early_disconnect(app))  # type: ignore[arg-type]
+        self._app = ASGIWrapper(_no_early_disconnect(app))
         self._config = Config()
         # A proxy in front that reuses a connection would send the upgrade as its second request, past our peek.
         self._config.keep_alive_max_requests = 1
@@ -67,7 +67,7 @@ class PlainHttp:
         """Answer one request, then close. ``peeked`` is what was read from the stream so far."""
         context = WorkerContext(None)
         peekable: Any = PeekedStream(stream, peeked)
-        await TCPServer(self._app, self._config, context, {}, peekable)  # type: ignore[arg-type]
+        await TCPServer(self._app, self._config, context, {}, peekable)
 
 
 def _no_early_disconnect(app: ASGIApp) -> ASGIApp:

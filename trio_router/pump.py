@@ -46,7 +46,12 @@ class Pump:
     )
 
     def __init__(
-        self, flow: Flow, source: Leg | None, sink: Leg | None, judge: Callable[[Frame | None], bool], slow_seconds: float
+        self,
+        flow: Flow,
+        source: Leg | None,
+        sink: Leg | None,
+        judge: Callable[[Frame | None], bool],
+        slow_seconds: float,
     ) -> None:
         self.flow = flow
         self.source = source

@@ -83,5 +83,3 @@ def status_body(
 
 def _left(until: float, now: float) -> float | None:
     return round(until - now, 1) if until > now else None
-
-

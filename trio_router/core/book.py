@@ -18,8 +18,12 @@ class OpenSession(Protocol):
 
     id: str
     client: str
-    key: str | None
     opened_at: float
+
+    @property
+    def key(self) -> str | None:
+        """Its affinity key."""
+        ...
 
     @property
     def phase(self) -> Phase:

@@ -55,8 +55,12 @@ FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
     (Side.ROUTER, Cause.LINE_TIMEOUT): _busy("waited too long for a free replica", "line_timeout"),
     (Side.ROUTER, Cause.UNREACHABLE): _busy("no replica could be reached", "no_replica_reached"),
     (Side.ROUTER, Cause.REJECTED): _busy("every replica is full", "replicas_full"),
-    (Side.ROUTER, Cause.DRAINED): Farewell(CloseInfo(1012, "router is restarting"), CloseInfo(1001, "router is restarting")),
-    (Side.ROUTER, Cause.CANCELLED): Farewell(CloseInfo(1001, "router is stopping"), CloseInfo(1001, "router is stopping")),
+    (Side.ROUTER, Cause.DRAINED): Farewell(
+        CloseInfo(1012, "router is restarting"), CloseInfo(1001, "router is restarting")
+    ),
+    (Side.ROUTER, Cause.CANCELLED): Farewell(
+        CloseInfo(1001, "router is stopping"), CloseInfo(1001, "router is stopping")
+    ),
     (Side.ROUTER, Cause.CRASHED): Farewell(
         CloseInfo(1011, "internal_error"),
         CloseInfo(1001, "router failed"),

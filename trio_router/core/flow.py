@@ -40,7 +40,20 @@ class Scratch:
 class Flow:
     """One direction. ``side`` is its source; a client's frames are masked, a replica's are not."""
 
-    __slots__ = ("_buf", "_end", "_filled", "_large", "_pos", "_rest", "_scratch", "end", "event", "masked", "scanner", "side")
+    __slots__ = (
+        "_buf",
+        "_end",
+        "_filled",
+        "_large",
+        "_pos",
+        "_rest",
+        "_scratch",
+        "end",
+        "event",
+        "masked",
+        "scanner",
+        "side",
+    )
 
     def __init__(self, side: Side, scanner: FrameScanner, scratch: Scratch) -> None:
         self.side = side
@@ -152,5 +165,3 @@ class Flow:
             cause = Cause.TOO_BIG if error.code == 1009 else Cause.PROTOCOL_ERROR
             self.end = End(self.side, cause, detail=error.reason)
             self._end = self._pos
-
-

@@ -35,9 +35,7 @@ class ReplicaRegistry:
         ValueError: without any replica.
     """
 
-    def __init__(
-        self, config: RouterConfig | Sequence[ReplicaEndpoint], *, rng: random.Random | None = None
-    ) -> None:
+    def __init__(self, config: RouterConfig | Sequence[ReplicaEndpoint], *, rng: random.Random | None = None) -> None:
         if not isinstance(config, RouterConfig):
             if not config:
                 raise ValueError("a registry needs at least one replica")

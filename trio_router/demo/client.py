@@ -1,6 +1,4 @@
-"""A WebSocket client connection that always ends: deadlines around the handshake and the close, and no socket
-left.
-"""
+"""A WebSocket client connection that always ends: deadlines around the handshake and the close, and no socket left."""
 
 from __future__ import annotations
 
@@ -9,15 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import WebSocketConnection, wrap_client_stream
+from trio_websocket import WebSocketConnection, wrap_client_stream  # noqa: TID251  # the demo's ends are not the data path
 
 from trio_router.demo.wire import MESSAGE_QUEUE, RECEIVE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# A replica's media comes in frames of 64 KiB, but nothing stops another one from sending a segment in a
-# single frame.
+# A replica's media comes in frames of 64 KiB, but nothing stops another one from sending a segment in a single frame.
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -49,9 +46,7 @@ async def open_session(
         await trio.aclose_forcefully(stream)
 
 
-async def _upgrade(
-    nursery: trio.Nursery, stream: trio.SocketStream, host: str, resource: str
-) -> WebSocketConnection:
+async def _upgrade(nursery: trio.Nursery, stream: trio.SocketStream, host: str, resource: str) -> WebSocketConnection:
     return await wrap_client_stream(
         nursery,
         stream,

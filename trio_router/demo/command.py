@@ -1,6 +1,4 @@
-"""The whole demo in one process: replicas without GPUs, the router in front, and the page or a viewer before
-it.
-"""
+"""The whole demo in one process: replicas without GPUs, the router in front, and the page or a viewer before it."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ import trio
 
 from trio_router.demo.options import DemoReplicaOptions
 from trio_router.demo.replica import STREAM_PATH, run_demo_replica
+from trio_router.demo.segment import DemoDependencyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,11 +46,36 @@ async def run_demo(
     return 0
 
 
+def demo_command(
+    *, port: int = 9000, replicas: int = 2, once: bool = False, out: Path | None = None, open_browser: bool = False
+) -> int:
+    """`run_demo` in a Trio run of its own, for the command line; returns the exit status.
+
+    What a user can mend (a missing package, a port that is taken) becomes one line on stderr and status 1; Ctrl-C is
+    a normal end of the page, and 130 for `once`. Anything else is raised: it is a defect.
+    """
+    demo = partial(run_demo, port=port, replicas=replicas, once=once, out=out, open_browser=open_browser)
+    try:
+        return trio.run(demo)
+    except (KeyboardInterrupt, DemoDependencyError, OSError, ValueError, BaseExceptionGroup) as error:
+        cause = _first_cause(error)
+        if isinstance(cause, KeyboardInterrupt):
+            return 130 if once else 0
+        if not isinstance(cause, (DemoDependencyError, OSError, ValueError)):
+            raise
+        click.echo(f"trio-router demo: {cause}", err=True)
+        return 1
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 @asynccontextmanager
 async def open_demo(*, port: int = 0, replicas: int = 2, step_seconds: float = 0.15) -> AsyncIterator[str]:
-    """Demo replicas and the router in front of them; yields the router's `host:port`. All ends with the
-    block.
-    """
+    """Demo replicas and the router in front of them; yields the router's `host:port`. All ends with the block."""
     from trio_router import ReplicaEndpoint, RouterConfig, open_router
     from trio_router.demo.page import demo_page
 

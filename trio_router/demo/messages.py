@@ -11,8 +11,7 @@ SESSION_INIT = "session_init_v2"
 SEGMENT_PROMPT = "segment_prompt_source"
 SNAPSHOT = "snapshot_state"
 
-# Type of message -> the fields it must have. Everything else in a message is optional and may be unknown to
-# us.
+# Type of message -> the fields it must have. Everything else in a message is optional and may be unknown to us.
 _REQUIRED: dict[str, dict[str, type]] = {
     SESSION_INIT: {},
     SEGMENT_PROMPT: {"prompt": str},
@@ -63,10 +62,6 @@ def continuation_state(message: Message) -> Message | None:
     ignores it).
     """
     state = message.get("continuation_state")
-    if (
-        isinstance(state, dict)
-        and isinstance(state.get("kind"), str)
-        and isinstance(state.get("payload"), dict)
-    ):
+    if isinstance(state, dict) and isinstance(state.get("kind"), str) and isinstance(state.get("payload"), dict):
         return state
     return None

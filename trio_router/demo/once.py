@@ -1,6 +1,4 @@
-"""The body of `trio-router demo --once`: three segments through a running router, judged; no browser
-needed.
-"""
+"""The body of `trio-router demo --once`: three segments through a running router, judged; no browser needed."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ async def run_once(
     timeout_seconds: float = 120.0,
     console: Console | None = None,
 ) -> int:
-    """Watch `prompts` at `url`, print what came, and return the exit status: 0 when all of it is right, else
-    1.
-    """
+    """Watch `prompts` at `url`, print what came, and return the exit status: 0 when all of it is right, else 1."""
     console = console or Console()
     with _progress(console) as progress, trio.move_on_after(timeout_seconds):
         events = _ProgressEvents(progress, len(prompts))

@@ -1,6 +1,4 @@
-"""Draws the moving picture: colours from the prompt, the prompt itself, the replica's name, the segment's
-number.
-"""
+"""Draws the moving picture: colours from the prompt, the prompt itself, the replica's name, the segment's number."""
 
 from __future__ import annotations
 
@@ -93,16 +91,10 @@ def _caption(request: SegmentRequest, size: tuple[int, int]) -> Image.Image:
 
 
 def _draw_badge(draw: ImageDraw.ImageDraw, request: SegmentRequest, height: int) -> None:
-    text, font, margin = (
-        f"{request.replica}  ·  segment {request.segment_idx + 1}",
-        _font(height / 18),
-        height / 20,
-    )
+    text, font, margin = (f"{request.replica}  ·  segment {request.segment_idx + 1}", _font(height / 18), height / 20)
     left, top, right, bottom = draw.textbbox((margin * 1.6, margin * 1.4), text, font=font)
     pad = height / 45
-    draw.rounded_rectangle(
-        (left - pad * 1.6, top - pad, right + pad * 1.6, bottom + pad), pad * 2, fill=(0, 0, 0, 150)
-    )
+    draw.rounded_rectangle((left - pad * 1.6, top - pad, right + pad * 1.6, bottom + pad), pad * 2, fill=(0, 0, 0, 150))
     draw.text((margin * 1.6, margin * 1.4), text, font=font, fill="white")
 
 

@@ -1,6 +1,4 @@
-"""One port for HTTP and WebSocket: read a request's head from an accepted stream, without losing a byte
-behind it.
-"""
+"""One port for HTTP and WebSocket: read a request's head from an accepted stream, without losing a byte behind it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from trio_router.demo.segment import DemoDependencyError, MakeSegment, VideoForm
 from trio_router.demo.wire import MESSAGE_QUEUE, RECEIVE_BYTES, TOO_BIG, Wire, drain
 
 if TYPE_CHECKING:
-    from trio_websocket import WebSocketConnection
+    from trio_websocket import WebSocketConnection  # noqa: TID251  # the demo's ends are not the data path
 
 STREAM_PATH = "/v1/stream"
 
@@ -66,13 +66,7 @@ class _DemoReplica:
         """Answer one connection, whatever happens on it. Nothing but cancellation leaves this method."""
         try:
             await self._answer(stream)
-        except* (
-            ConnectionClosed,
-            ProtocolError,
-            BadRequest,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-        ):
+        except* (ConnectionClosed, ProtocolError, BadRequest, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("%s: the client went away", self._options.name)
         except* Exception:
             # A replica outlives its sessions; to this client the crash is a dropped connection.
@@ -142,9 +136,7 @@ class _DemoReplica:
     async def _serve_socket(
         self, socket: WebSocketConnection, stream: ReplayStream, nursery: trio.Nursery
     ) -> int | None:
-        """Run one session; returns the code that the connection was closed with, None when it had no close
-        frame.
-        """
+        """Run one session; returns the code that the connection was closed with, None when it had no close frame."""
         options = self._options
         wire = Wire(socket, stream, max_message_bytes=options.max_message_bytes)
         nursery.start_soon(wire.keep_alive, options.ping_interval_seconds, options.ping_timeout_seconds)
@@ -166,9 +158,7 @@ class _DemoReplica:
             return CloseFrame(1013, "session_rejected")
         self._busy_gpus.add(gpu_id)
         try:
-            session = ReplicaSession(
-                wire, self._options, self._make_segment, gpu_id=gpu_id, ready_at=self._ready_at
-            )
+            session = ReplicaSession(wire, self._options, self._make_segment, gpu_id=gpu_id, ready_at=self._ready_at)
             return await session.run()
         finally:
             self._busy_gpus.remove(gpu_id)
@@ -186,13 +176,11 @@ class _DemoReplica:
 @click.option("--warmup", "warmup_seconds", default=0.0, show_default=True, help="Seconds of 'warming'.")
 @click.option("--num-frames", default=60, show_default=True, help="Frames of a segment, at 24 per second.")
 @click.option("--opaque", is_flag=True, help="Send bytes that are no video; needs neither PyAV nor Pillow.")
-def main(*, num_frames: int, opaque: bool, **choices: Any) -> None:  # noqa: ANN401  # click's
+def main(*, num_frames: int, opaque: bool, **choices: Any) -> None:
     """A demo replica. Its first line on stdout is `listening on http://HOST:PORT`."""
     try:
         options = DemoReplicaOptions(
-            video=VideoFormat(num_frames=num_frames),
-            make_segment=opaque_segment if opaque else None,
-            **choices,
+            video=VideoFormat(num_frames=num_frames), make_segment=opaque_segment if opaque else None, **choices
         )
         trio.run(partial(run_demo_replica, options, task_status=_Announcement()))
     except (DemoDependencyError, ValueError, OSError) as error:

@@ -48,13 +48,7 @@ class ReplicaSession:
     """Runs the protocol on an accepted WebSocket whose GPU is already counted as taken."""
 
     def __init__(
-        self,
-        wire: Wire,
-        options: DemoReplicaOptions,
-        make_segment: MakeSegment,
-        *,
-        gpu_id: int,
-        ready_at: float,
+        self, wire: Wire, options: DemoReplicaOptions, make_segment: MakeSegment, *, gpu_id: int, ready_at: float
     ) -> None:
         self._wire = wire
         self._options = options
@@ -113,19 +107,13 @@ class ReplicaSession:
             await self._run_segment(message)
         elif message["type"] == SNAPSHOT:
             await self._wire.send(self._snapshot())
-        # The others set switches (enhancement, pause, ...) that FastVideo's segment loop stores and does not
-        # read.
+        # The others set switches (enhancement, pause, ...) that FastVideo's segment loop stores and does not read.
 
     async def _run_segment(self, message: Message) -> None:
         index, steps = self._segments_done, _steps(message, self._options.total_steps)
         started = trio.current_time()
         await self._wire.send(
-            {
-                "type": "ltx2_segment_start",
-                "segment_idx": index,
-                "prompt": message["prompt"],
-                "total_steps": steps,
-            }
+            {"type": "ltx2_segment_start", "segment_idx": index, "prompt": message["prompt"], "total_steps": steps}
         )
         await self._generate(index, steps)
         generation_ms = (trio.current_time() - started) * 1000
@@ -210,15 +198,11 @@ class ReplicaSession:
 
     def _snapshot(self) -> Message:
         if self._state is None:
-            return error_message(
-                "internal_error", "no continuation state available for session", retryable=False
-            )
+            return error_message("internal_error", "no continuation state available for session", retryable=False)
         return {"type": "continuation_state_snapshot", "state": self._state}
 
     def _gpu_assigned(self) -> Message:
-        """`replica` is our own addition: the demo page shows who serves. Clients ignore what they do not
-        know.
-        """
+        """`replica` is our own addition: the demo page shows who serves. Clients ignore what they do not know."""
         timeout = int(self._options.idle_timeout_seconds)
         return {
             "type": "gpu_assigned",

@@ -41,9 +41,7 @@ class VideoFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRequest:
-    """One segment to make. `first_frame` counts from the start of the story, so that movement goes on over a
-    cut.
-    """
+    """One segment to make. `first_frame` counts from the start of the story, so that movement goes on over a cut."""
 
     prompt: str
     segment_idx: int
@@ -69,9 +67,7 @@ MakeSegment = Callable[[SegmentRequest], Segment]
 
 
 def opaque_segment(request: SegmentRequest, *, chunks: int = 4, chunk_bytes: int = 16 * 1024) -> Segment:
-    """Bytes that no player understands, made without any work: for load tests. Bind other sizes with
-    `partial`.
-    """
+    """Bytes that no player understands, made without any work: for load tests. Bind other sizes with `partial`."""
     init = f"{request.replica}/{request.segment_idx}/{request.prompt}".encode()
     return Segment("application/octet-stream", _opaque_pieces(init, chunks, bytes(chunk_bytes)))
 

@@ -34,9 +34,7 @@ _MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+skip_trailer"
 
 
 class _Drain:
-    """The file that the muxer writes into: bytes wait here until `take` hands them on. Not seekable, as a
-    socket.
-    """
+    """The file that the muxer writes into: bytes wait here until `take` hands them on. Not seekable, as a socket."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
@@ -73,9 +71,7 @@ def codec_string(init: bytes) -> str:
 
 
 def join_segments(segments: Sequence[BytesIO], out_path: Path) -> int:
-    """Write self-contained segments one after another into one MP4, without decoding. Returns the number of
-    frames.
-    """
+    """Write self-contained segments one after another into one MP4, without decoding. Returns the number of frames."""
     frames = 0
     with av.open(str(out_path), "w", format="mp4") as target:
         stream: VideoStream | None = None

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection  # noqa: TID251  # the demo's ends are not the data path
 
 from trio_router.demo.client import open_session
 from trio_router.demo.messages import SEGMENT_PROMPT, SESSION_INIT, Message
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_FOR_PROMPT = {"ltx2_stream_start", "ltx2_segment_complete"}
-# After an error frame the close follows at once; a server that keeps the session open after one is left
-# alone.
+# After an error frame the close follows at once; a server that keeps the session open after one is left alone.
 _CLOSE_AFTER_ERROR_SECONDS = 2.0
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection  # noqa: TID251  # the demo's ends are not the data path
 
 if TYPE_CHECKING:
     from trio_router.demo.messages import Message
@@ -20,9 +20,7 @@ TOO_BIG = 1009
 class Wire:
     """Messages of one connection. `send` and `receive` raise ConnectionClosed once the client has gone."""
 
-    def __init__(
-        self, socket: WebSocketConnection, stream: trio.abc.Stream, *, max_message_bytes: int
-    ) -> None:
+    def __init__(self, socket: WebSocketConnection, stream: trio.abc.Stream, *, max_message_bytes: int) -> None:
         self._socket = socket
         self._stream = stream
         self._max_message_bytes = max_message_bytes

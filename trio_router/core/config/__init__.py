@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from .blocks import AffinityConfig, EjectionConfig, LimitsConfig, LineConfig, LogConfig, ShutdownConfig, StreamConfig
-from .blocks import TimeoutsConfig, TlsConfig
+from .blocks import (
+    AffinityConfig,
+    EjectionConfig,
+    LimitsConfig,
+    LineConfig,
+    LogConfig,
+    ShutdownConfig,
+    StreamConfig,
+    TimeoutsConfig,
+    TlsConfig,
+)
 from .file import parse_config
 from .models import ReplicaEndpoint, RouterConfig
 

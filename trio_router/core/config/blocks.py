@@ -27,35 +27,37 @@ class TimeoutsConfig(Block):
     """How long each side may take. All in seconds."""
 
     handshake_seconds: Seconds = Field(
-        10.0,  # slow-header attacks
+        default=10.0,  # slow-header attacks
         description="A client's whole upgrade request, TLS included, must have come by then.",
     )
     first_message_seconds: Seconds = Field(
-        10.0,
+        default=10.0,
         description="In `fastvideo`: the client's first message must have come by then; until then it holds no GPU. "
         "Trap: a page that connects long before its user types needs more.",
     )
     connect_seconds: Seconds = Field(
-        5.0,  # Envoy, vLLM
+        default=5.0,  # Envoy, vLLM
         description="Dialling one replica and its handshake.",
     )
     first_reply_seconds: Seconds = Field(
-        30.0,
+        default=30.0,
         description="In `fastvideo`: a replica that has said nothing by then loses the session to another one. "
         "Trap: set it above the time a cold replica needs for its first message.",
     )
     close_seconds: Seconds = Field(
-        5.0,
+        default=5.0,
         description="For the closing handshake, once one side has ended; then the sockets are dropped.",
     )
-    ping_interval_seconds: Seconds = Field(20.0, description="A leg that was silent for so long is sent a ping.")
+    ping_interval_seconds: Seconds = Field(
+        default=20.0, description="A leg that was silent for so long is sent a ping."
+    )
     dead_peer_seconds: Seconds = Field(
-        60.0,  # busy GPU servers answer pings late: any frame is life
+        default=60.0,  # busy GPU servers answer pings late: any frame is life
         description="A leg that gave no frame of any kind for so long is dead. Trap: a replica whose event loop is "
         "blocked by its GPU answers no pings; keep this well above its longest pause.",
     )
     slow_seconds: Seconds = Field(
-        30.0,
+        default=30.0,
         description="A leg that accepted not one byte for so long while data waits is given up, which frees the GPU.",
     )
 
@@ -70,32 +72,32 @@ class LimitsConfig(Block):
     """How large things may get, and how often a dial is tried."""
 
     hold_bytes: int = Field(
-        1 * MIB,
+        default=1 * MIB,
         ge=1024,
         description="A frame of up to this size is forwarded only when it is whole; a longer one is cut through. "
         "Trap: this bounds the memory of a session; raising it raises that.",
     )
     client_message_bytes: int = Field(
-        64 * MIB,  # a 32 MiB initial image is 43 MiB in base64
+        default=64 * MIB,  # a 32 MiB initial image is 43 MiB in base64
         ge=1024,
         description="Largest message from a client, over all its fragments; above it: close 1009. "
         "Trap: a replica on uvicorn refuses more than 16 MiB by itself unless told otherwise.",
     )
-    replica_message_bytes: int = Field(64 * MIB, ge=1024, description="The same for messages from a replica.")
+    replica_message_bytes: int = Field(default=64 * MIB, ge=1024, description="The same for messages from a replica.")
     replay_bytes: int = Field(
-        16 * MIB,
+        default=16 * MIB,
         ge=0,
         description="What a client has said before its replica committed itself is kept for another replica, up to "
         "this size; with more the session cannot be moved unseen.",
     )
     header_bytes: int = Field(
-        64 * 1024,
+        default=64 * 1024,
         ge=1024,
         description="Largest head of an HTTP request on the stream port; above it: 431.",
     )
-    attempts: int = Field(3, ge=1, description="How many different replicas a session is tried on.")
+    attempts: int = Field(default=3, ge=1, description="How many different replicas a session is tried on.")
     max_sessions: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Open sessions of the whole router, waiting ones included; more get 503. Trap: a session costs two "
         "file descriptors; `ulimit -n` is the harder limit.",
@@ -105,10 +107,10 @@ class LimitsConfig(Block):
 class LineConfig(Block):
     """The waiting line: sessions that were accepted while no slot was free."""
 
-    length: int = Field(100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
-    timeout_seconds: Seconds = Field(60.0, description="How long one may wait.")  # sgl gateway
+    length: int = Field(default=100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
+    timeout_seconds: Seconds = Field(default=60.0, description="How long one may wait.")  # sgl gateway
     per_client: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Waiting and open sessions for one client (its bearer token if it sends one, else its address). "
         "Trap: viewers behind one NAT share an address.",
@@ -119,14 +121,14 @@ class ShutdownConfig(Block):
     """What SIGTERM does."""
 
     drain_seconds: float = Field(
-        600.0,  # Envoy's users
+        default=600.0,  # Envoy's users
         ge=0,
         allow_inf_nan=False,
         description="Open sessions may go on for so long after the first signal. Trap: set your supervisor's kill "
         "timeout above drain_seconds + spread_seconds + timeouts.close_seconds.",
     )
     spread_seconds: float = Field(
-        2.0,
+        default=2.0,
         ge=0,
         allow_inf_nan=False,
         description="The closes (1012) of what is left are spread at random over this time, so that the clients do "
@@ -137,10 +139,10 @@ class ShutdownConfig(Block):
 class TlsConfig(Block):
     """TLS towards clients, and what to trust in https replicas. Files are in PEM."""
 
-    certificate: str | None = Field(None, description="Certificate chain of the stream port; needs `key`.")
-    key: str | None = Field(None, description="Its private key.")
+    certificate: str | None = Field(default=None, description="Certificate chain of the stream port; needs `key`.")
+    key: str | None = Field(default=None, description="Its private key.")
     replica_ca_file: str | None = Field(
-        None, description="CA file that https replicas are checked against, instead of the system's."
+        default=None, description="CA file that https replicas are checked against, instead of the system's."
     )
 
     @model_validator(mode="after")
@@ -153,9 +155,11 @@ class TlsConfig(Block):
 class LogConfig(Block):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lines below it are dropped.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lines below it are dropped."
+    )
     format: Literal["auto", "console", "json"] = Field(
-        "auto", description="`auto` is for people on a terminal and JSON lines elsewhere."
+        default="auto", description="`auto` is for people on a terminal and JSON lines elsewhere."
     )
 
 
@@ -163,31 +167,35 @@ class EjectionConfig(Block):
     """When a replica that answers probes but fails sessions is left out for a while (Envoy's outlier detection)."""
 
     failures: int = Field(
-        3, ge=1, description="So many sessions in a row that it failed (dials, deaths) eject a replica."
+        default=3, ge=1, description="So many sessions in a row that it failed (dials, deaths) eject a replica."
     )
-    base_seconds: Seconds = Field(30.0, description="For so long times the number of ejections in a row.")
-    max_seconds: Seconds = Field(300.0, description="At most for so long. The last available replica is never ejected.")
+    base_seconds: Seconds = Field(default=30.0, description="For so long times the number of ejections in a row.")
+    max_seconds: Seconds = Field(
+        default=300.0, description="At most for so long. The last available replica is never ejected."
+    )
 
 
 class AffinityConfig(Block):
     """A client that comes back is sent to the replica that knows it, while that one is available."""
 
     keys: tuple[str, ...] = Field(
-        ("client_id",),
+        default=("client_id",),
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
         "`header:NAME`, `cookie:NAME`. An empty list turns affinity off.",
     )
-    ttl_seconds: Seconds = Field(300.0, description="A key is kept for so long after its last session ended.")
-    max_keys: int = Field(100_000, ge=1, description="At most so many keys are kept; the longest idle go first.")
+    ttl_seconds: Seconds = Field(default=300.0, description="A key is kept for so long after its last session ended.")
+    max_keys: int = Field(
+        default=100_000, ge=1, description="At most so many keys are kept; the longest idle go first."
+    )
     cookie: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="Name of a cookie that the router hands out on the 101, signed, so that nobody can aim at a "
         "replica. Off without a name. Trap: it is set before a replica is known in `fastvideo`, so it carries a key, "
         "not a replica; with `balance: hash` or a running router that is enough.",
     )
     secret: str | None = Field(
-        None,
+        default=None,
         min_length=16,
         description="Signs the cookie. Trap: without it a random one is made at each start, and old cookies count "
         "for nothing.",
@@ -206,6 +214,8 @@ class AffinityConfig(Block):
 class StreamConfig(Block):
     """One path on which sessions are accepted."""
 
-    path: str = Field("/v1/stream", pattern=r"^/[^?#\s]*$", description="The path; the replica is asked for the same.")
-    dialect: Dialect | None = Field(None, description="Instead of `router.dialect` on this path.")
-    balance: Balance | None = Field(None, description="Instead of `router.balance` on this path.")
+    path: str = Field(
+        default="/v1/stream", pattern=r"^/[^?#\s]*$", description="The path; the replica is asked for the same."
+    )
+    dialect: Dialect | None = Field(default=None, description="Instead of `router.dialect` on this path.")
+    balance: Balance | None = Field(default=None, description="Instead of `router.balance` on this path.")

@@ -12,7 +12,8 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ..errors import ConfigError
+from trio_router.core.errors import ConfigError
+
 from .models import RouterConfig, bare_url
 
 #: key in the file's ``health_check`` block -> field of RouterConfig
@@ -66,7 +67,7 @@ class _Loader(yaml.SafeLoader):
 
 def _load(text: str, source: str | None) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -40,25 +40,27 @@ class ReplicaEndpoint(Block):
     url: str = Field(
         description="Base URL, http or https, without a path. Trap: the stream path comes from the client's request."
     )
-    name: str | None = Field(None, min_length=1, description="For logs and status; the URL's host and port otherwise.")
+    name: str | None = Field(
+        default=None, min_length=1, description="For logs and status; the URL's host and port otherwise."
+    )
     primary: bool = Field(
-        False,
+        default=False,
         description="Primaries are a tier: while one has room it is preferred; the others serve when none has.",
     )
     weight: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         allow_inf_nan=False,
         description="Share of the sessions relative to others in the same tier.",
     )
     max_sessions: int | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description="Sessions that it serves at once. `auto` reads it from the replica's `/readyz`; until it has said so "
         "it is 1 in `fastvideo` and without a limit in `opaque`. Trap: sessions beyond what the replica itself allows "
         "are rejected by it, and tried elsewhere.",
     )
     presets: tuple[str, ...] = Field(
-        (), description="The presets that it can serve; with none listed it can serve any."
+        default=(), description="The presets that it can serve; with none listed it can serve any."
     )
 
     def __init__(self, *args: str, **values: Any) -> None:
@@ -111,40 +113,44 @@ class RouterConfig(Block):
         ValueError: (a pydantic ``ValidationError``) that lists every bad field.
     """
 
-    host: str = Field("0.0.0.0", min_length=1, description="Address that the stream port listens on.")
-    port: int = Field(9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one.")
-    replicas: tuple[ReplicaEndpoint, ...] = Field((), validate_default=True, description="At least one.")
-    health_check_path: str = Field("/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
-    health_check_interval_seconds: Seconds = Field(5.0, description="From one cycle of probes to the next, ±10 %.")
-    health_check_timeout_seconds: Seconds = Field(2.0, description="For one probe.")
-    failure_threshold: int = Field(3, ge=1, description="So many bad probes in a row make a replica unhealthy.")
-    recovery_threshold: int = Field(2, ge=1, description="So many good ones in a row make it healthy again.")
-    status_host: str | None = Field(None, description="Address of `status_port`; `host` if it is not set.")
+    host: str = Field(default="0.0.0.0", min_length=1, description="Address that the stream port listens on.")
+    port: int = Field(
+        default=9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one."
+    )
+    replicas: tuple[ReplicaEndpoint, ...] = Field(default=(), validate_default=True, description="At least one.")
+    health_check_path: str = Field(default="/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
+    health_check_interval_seconds: Seconds = Field(
+        default=5.0, description="From one cycle of probes to the next, ±10 %."
+    )
+    health_check_timeout_seconds: Seconds = Field(default=2.0, description="For one probe.")
+    failure_threshold: int = Field(default=3, ge=1, description="So many bad probes in a row make a replica unhealthy.")
+    recovery_threshold: int = Field(default=2, ge=1, description="So many good ones in a row make it healthy again.")
+    status_host: str | None = Field(default=None, description="Address of `status_port`; `host` if it is not set.")
     status_port: int | None = Field(
-        None,
+        default=None,
         ge=0,
         le=65535,
         description="A second port for `/status` and the rest of the operators' HTTP. Trap: they stay on the stream port too.",
     )
     dialect: Dialect = Field(
-        "fastvideo",
+        default="fastvideo",
         description="What the router understands of the JSON messages: `fastvideo`, `dreamverse` (the server speaks "
         "first) or `opaque` (nothing: only WebSocket). Trap: in `fastvideo` a client that does not begin with "
         "`session_init_v2` is refused.",
     )
     balance: Balance = Field(
-        "least_sessions",
+        default="least_sessions",
         description="How a replica is chosen: `least_sessions` (by share of capacity and weight), `first` (fill one "
         "before the next), `round_robin`, `random_two`, `hash` (on the affinity key).",
     )
     slow_start_seconds: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         allow_inf_nan=False,
         description="A replica that recovers gets its capacity back bit by bit over this time.",
     )
     streams: tuple[StreamConfig, ...] = Field(
-        (StreamConfig(path="/v1/stream", dialect=None, balance=None),),
+        default=(StreamConfig(path="/v1/stream", dialect=None, balance=None),),
         min_length=1,
         description="The paths on which sessions are accepted.",
     )

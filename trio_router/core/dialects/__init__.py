@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..config.blocks import Dialect as DialectName
+from trio_router.core.config.blocks import Dialect as DialectName
+
 from .base import ClientHello, Dialect, Verdict
 from .dreamverse import Dreamverse
 from .fastvideo import FastVideo

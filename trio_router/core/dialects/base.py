@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from ..frames import Frame
-from ..outcome import CloseInfo
+from trio_router.core.frames import Frame
+from trio_router.core.outcome import CloseInfo
 
 
 class Verdict(Enum):

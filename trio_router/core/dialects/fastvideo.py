@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from ..frames import TEXT, WATCH_TEXT, Frame
-from ..outcome import CloseInfo
+from trio_router.core.frames import TEXT, WATCH_TEXT, Frame
+
 from .base import ClientHello, Verdict
 from .opaque import Opaque
 
@@ -53,9 +53,7 @@ class FastVideo(Opaque):
 
     def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> bytes | None:
         """`{"type":"error", code, message, retryable}` and whatever else is known."""
-        return json.dumps(
-            {"type": "error", "code": code, "message": message, "retryable": retryable, **extra}
-        ).encode()
+        return json.dumps({"type": "error", "code": code, "message": message, "retryable": retryable, **extra}).encode()
 
     def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> bytes | None:
         """`{"type":"queue_status", position, queue_depth}` and, when it can be guessed, ``estimated_wait_seconds``."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..frames import CLOSE, PING, PONG, WATCH_NOTHING, Frame
-from ..outcome import CloseInfo
+from trio_router.core.frames import CLOSE, PING, PONG, WATCH_NOTHING, Frame
+from trio_router.core.outcome import CloseInfo
+
 from .base import ClientHello, Verdict
 
 #: Closes with which a server says that it, not the session, is the trouble: going away, internal error, restart, later.
