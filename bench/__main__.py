@@ -12,7 +12,7 @@ import click
 
 from bench import run as runner
 from bench.compare import compare as compare_runs
-from bench.peers import DIRECT, OURS, PEERS
+from bench.peers import DEFAULT, DIRECT, OURS, PEERS
 from bench.plots import draw_all
 from bench.report import render
 from bench.scenarios import FULL, QUICK, SCENARIOS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NAMES = (*PEERS, DIRECT)
-_QUICK_NAMES = tuple(name for name in _NAMES if name != "trio_ws")  # in no target, and slow
+_QUICK = tuple(name for name in DEFAULT if name != "trio_ws")  # in no target, and slow
 
 
 @click.group()
@@ -33,21 +33,20 @@ def main() -> None:
 @main.command()
 @click.option("--quick", is_flag=True, help="Fewer scenarios, one round, short windows: under two minutes.")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds over all scenarios [3; 1 with --quick].")
-@click.option("--peers", help=f"Comma-separated, of: {', '.join(_NAMES)} [all; --quick leaves trio_ws out].")
-@click.option("--scenarios", "scenario_names", help=f"Comma-separated, of: {', '.join(SCENARIOS)} [all].")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results"
+    "--peers",
+    help=f"Comma-separated, of: {', '.join(_NAMES)} [all but the variants; --quick leaves trio_ws out].",
 )
+@click.option("--scenarios", "scenario_names", help=f"Comma-separated, of: {', '.join(SCENARIOS)} [all].")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results")
 def run(quick: bool, rounds: int | None, peers: str | None, scenario_names: str | None, out: Path) -> None:
     """Measure, and write results.json, report.md and plots into --out."""
     profile = QUICK if quick else FULL
     if rounds is not None:
         profile = dataclasses.replace(profile, rounds=rounds)
-    chosen = _chosen(
-        scenario_names, [name for name, each in SCENARIOS.items() if each.quick or not quick], SCENARIOS
-    )
+    chosen = _chosen(scenario_names, [name for name, each in SCENARIOS.items() if each.quick or not quick], SCENARIOS)
     scenarios = [SCENARIOS[name] for name in chosen]
-    names = _chosen(peers, _QUICK_NAMES if quick else _NAMES, _NAMES)
+    names = _chosen(peers, _QUICK if quick else DEFAULT, _NAMES)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

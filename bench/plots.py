@@ -64,9 +64,7 @@ def draw_all(summary: Summary, out: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams.update(
-        {"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    )
+    mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     drawn = [path for bars in BARS if (path := _bars(bars, summary, out)) is not None]
     growth = _growth(summary, out)
     return [*drawn, growth] if growth is not None else drawn
@@ -87,9 +85,7 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def _bars(bars: Bars, summary: Summary, out: Path) -> Path | None:
-    groups = [
-        name for name in bars.scenarios if any(summary.get(name, peer, bars.figure) for peer in summary.peers)
-    ]
+    groups = [name for name in bars.scenarios if any(summary.get(name, peer, bars.figure) for peer in summary.peers)]
     peers = [peer for peer in summary.peers if any(summary.get(name, peer, bars.figure) for name in groups)]
     if not groups:
         return None
@@ -128,9 +124,7 @@ def _growth(summary: Summary, out: Path) -> Path | None:
     for peer in summary.peers:
         points = list(_points(summary, names, peer)) if peer != DIRECT else []
         if points:
-            axes.plot(
-                *zip(*points, strict=True), marker="o", markersize=3, color=COLORS[peer], label=TITLES[peer]
-            )
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=COLORS[peer], label=TITLES[peer])
     if not axes.lines:
         return None
     axes.set(xscale="log", yscale="log", xlabel="open sessions")

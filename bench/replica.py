@@ -1,9 +1,7 @@
 """The fast replica: picows on uvloop, one process, one port for WebSocket and GET /health.
 
 `python -m bench.replica PORT`. No extension is negotiated and no UTF-8 is checked. A session that may not
-write (`pause_writing`) writes nothing, so memory stays flat however slow its reader is. Frames smaller than
-64 KiB are pushed several to a write: the replica is then never the bottleneck, and what is measured is a
-saturated link.
+write (`pause_writing`) writes nothing, so memory stays flat however slow its reader is.
 """
 
 from __future__ import annotations
@@ -59,7 +57,8 @@ class ReplicaSession(WSListener):
 
     def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
         if not transport.is_close_frame_sent:
-            transport.send_close(frame.get_close_code() or WSCloseCode.OK)
+            code = frame.get_close_code()
+            transport.send_close(WSCloseCode.OK if code is WSCloseCode.NO_INFO else code)
         transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:

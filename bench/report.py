@@ -39,9 +39,7 @@ TABLES = (
     Table("Sessions opened and closed per second", "sessions_per_s"),
     Table("Round trip p50, µs added to direct", "round_trip_p50_us", added_to_direct=True, only=("echo",)),
     Table("Round trip p99, µs added to direct", "round_trip_p99_us", added_to_direct=True, only=("echo",)),
-    Table(
-        "Round trip p99.9, µs added to direct", "round_trip_p99.9_us", added_to_direct=True, only=("echo",)
-    ),
+    Table("Round trip p99.9, µs added to direct", "round_trip_p99.9_us", added_to_direct=True, only=("echo",)),
     Table("Paced video: p99 gap from tick to tick (41.7 when perfect), ms", "gap_p99_ms"),
     Table("Paced video: p99.9 gap, ms", "gap_p99.9_ms"),
     Table("Paced video: p50 delay from replica to client, µs", "delay_p50_us", only=("paced",)),
@@ -138,9 +136,7 @@ def _failures(run: dict[str, Any], summary: Summary) -> Iterator[str]:
     if summary.failures or run["missing"]:
         yield "## What could not be measured\n"
         yield from (f"- {TITLES[peer]} is left out: {reason}" for peer, reason in run["missing"].items())
-        yield from (
-            f"- {scenario}, {TITLES[peer]}: {why}" for (scenario, peer), why in summary.failures.items()
-        )
+        yield from (f"- {scenario}, {TITLES[peer]}: {why}" for (scenario, peer), why in summary.failures.items())
         yield ""
 
 

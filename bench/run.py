@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,10 @@ class Fleet:
         self._stack, self.out = stack, out
         self._running: dict[str, launch.Child] = {}
         self.launches: dict[str, dict[str, Any]] = {}
-        self._logs = out / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._logs, self._work = out / "logs", out / "work"
+        for directory in (self._logs, self._work):
+            shutil.rmtree(directory, ignore_errors=True)  # of the run before
+            directory.mkdir(parents=True)
         port = launch.free_port()
         self.replica = stack.enter_context(
             launch.Child("replica", launch.replica_launch(port), port, self._logs / "replica.log")
@@ -66,13 +69,11 @@ class Fleet:
 
     def _start(self, name: str) -> launch.Child:
         port = launch.free_port()
-        workdir = self.out / "work" / f"{name}-{port}"
+        workdir = self._work / f"{name}-{port}"
         workdir.mkdir(parents=True, exist_ok=True)
         prepared = PEERS[name].prepare(workdir, port, self.replica.port)
         clean = {"command": " ".join(prepared.argv), "config": prepared.config}
-        self.launches.setdefault(
-            name, {key: machine.without_paths(text, self.out) for key, text in clean.items()}
-        )
+        self.launches.setdefault(name, {key: machine.without_paths(text, self.out) for key, text in clean.items()})
         return launch.Child(name, prepared, port, self._logs / f"{name}.log")
 
     def measure(self, scenario: Scenario, profile: Profile, name: str) -> dict[str, Any]:

@@ -47,9 +47,7 @@ def evaluate(summary: Summary) -> list[Target]:
         _ratio(summary, "opening a session", "churn", "cpu_ms_per_session", "seed", 0.7),
         *_idle(summary),
         _ratio(summary, "p99 gap of the paced mix", "paced", "gap_p99_ms", "haproxy", 1.2),
-        _ratio(
-            summary, "p99 delay of the paced mix (not in the issue)", "paced", "delay_p99_us", "haproxy", 1.2
-        ),
+        _ratio(summary, "p99 delay of the paced mix (not in the issue)", "paced", "delay_p99_us", "haproxy", 1.2),
         *_growth(summary),
     ]
 
@@ -63,9 +61,7 @@ def _ratio(summary: Summary, name: str, scenario: str, figure: str, against: str
 
 
 def _best(summary: Summary, scenario: str, figure: str, among: Sequence[str]) -> str | None:
-    found = [
-        (median, peer) for peer in among if (median := summary.median(scenario, peer, figure)) is not None
-    ]
+    found = [(median, peer) for peer in among if (median := summary.median(scenario, peer, figure)) is not None]
     return min(found)[1] if found else None
 
 

@@ -1,62 +1,237 @@
-"""Who gets a slot now, who waits, who is sent away."""
+"""Who gets a slot now, who waits, who is sent away; and what a session is known by.
+
+Decisions are made in one go, whenever a slot may have become free (`ReplicaRegistry.on_room`), never by a task that
+had to be woken first: so a slot that is freed while somebody waits is taken in the same instant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import dataclasses
+import secrets
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
 import trio
 
-from .core.config import RouterConfig
-from .core.head import RequestHead
-from .core.outcome import Cause, End, Side
-from .core.registry import ReplicaRegistry, Slot
-from .core.replica import Replica
-from .relay import Relay
+from trio_router.core.affinity import AffinityCookie, AffinityTable, client_of, find_key
+from trio_router.core.config import RouterConfig, StreamConfig
+from trio_router.core.head import RequestHead
+from trio_router.core.line import Ticket, WaitingLine, Wish
+from trio_router.core.outcome import Cause, End, Side
+from trio_router.core.registry import ReplicaRegistry, Slot
+from trio_router.core.replica import Replica
+
+#: A client is told its place at most this often.
+TELL_SECONDS: Final = 1.0
+
+#: Tells a waiting client (position, depth, estimated seconds).
+Tell = Callable[[int, int, float | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a session needs from a replica, and what it is known by."""
+class Visit:
+    """One session, as the admission sees it: its wish, its rank, and the slot that it holds."""
 
-    client: str = ""
-    key: str | None = None
-    client_id: str | None = None
-    preset: str | None = None
-    balance: str | None = None
+    def __init__(self, request: RequestHead, wish: Wish, cookie: tuple[str, str] | None) -> None:
+        self.request = request
+        self.wish = wish
+        self.cookie = cookie
+        self.ticket: Ticket | None = None
+        self.bound: str | None = None  # the key under which the affinity table counts it as open
+        self.tell: Tell | None = None
+        self.turn: trio.Event | None = None
+        self.got_slot_at = 0.0
 
 
 class Admission:
-    """Gives slots to sessions."""
+    """Gives slots to sessions. `run` must be running while anybody waits."""
 
     def __init__(self, config: RouterConfig, registry: ReplicaRegistry) -> None:
         self._config = config
         self._registry = registry
+        self.line = WaitingLine()
+        self.affinity = AffinityTable(config.affinity.ttl_seconds, config.affinity.max_keys)
+        self._clients: Counter[str] = Counter()
+        self._waiting: dict[Ticket, Visit] = {}
+        self._somebody = trio.Event()
+        rule = config.affinity
+        self._cookie = AffinityCookie(rule.cookie, rule.secret or secrets.token_hex(32)) if rule.cookie else None
+        registry.on_room = self._settle
 
-    def wish(self, request: RequestHead, *, client: str, balance: str | None) -> Wish:
-        """What is known of a session before it says anything."""
-        return Wish(client=client, balance=balance)
+    # Arriving and leaving
 
-    async def slot(self, wish: Wish, *, exclude: Collection[Replica], relay: Relay | None) -> Slot | End:
-        """A slot on a fitting replica, or why there is none."""
+    def arrive(self, request: RequestHead, *, address: str, stream: StreamConfig) -> Visit:
+        """A session begins; what is known of it before it says anything."""
+        cookie = self._cookie.read(request) if self._cookie else None
+        wish = Wish(client=client_of(request, address), balance=stream.balance)
+        visit = Visit(request, wish, cookie)
+        self._clients[wish.client] += 1
+        self.identify(visit, client_id=None, preset=None)
+        return visit
+
+    def identify(self, visit: Visit, *, client_id: str | None, preset: str | None) -> None:
+        """What the session's first message added."""
+        key = find_key(self._config.affinity.keys, visit.request, client_id)
+        if key is None and visit.cookie is not None:
+            key = f"cookie:{visit.cookie[0]}"
+        visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
+
+    def over_limit(self, visit: Visit) -> bool:
+        """Whether this client has too many sessions, this one included."""
+        limit = self._config.line.per_client
+        return limit is not None and self._clients[visit.wish.client] > limit
+
+    def cookie_header(self, visit: Visit, placed: Replica | None, *, secure: bool) -> list[tuple[bytes, bytes]]:
+        """The router's own cookie for the 101, if it is configured.
+
+        It names the replica that the session has, or, where none is picked yet, the one that it will prefer.
+        """
+        if self._cookie is None:
+            return []
+        key = visit.cookie[0] if visit.cookie else secrets.token_urlsafe(9)
+        url = placed.url if placed is not None else self._known(visit)
+        if url is None:
+            likely = self._registry.select(now=trio.current_time())
+            url = likely.url if likely is not None else None
+        tag = self._cookie.tag(url) if url else ""
+        visit.cookie = (key, tag)
+        if visit.wish.key is None:
+            visit.wish = dataclasses.replace(visit.wish, key=f"cookie:{key}")
+        return [self._cookie.header(key, tag, secure=secure)]
+
+    def leave(self, visit: Visit) -> None:
+        """The session is over, whatever it had."""
+        client = visit.wish.client
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
+        if visit.bound is not None:
+            self.affinity.closed(visit.bound, now=trio.current_time())
+
+    def committed(self, visit: Visit, replica: Replica) -> None:
+        """The session is past its commit point there: that replica knows the client now."""
+        if visit.wish.key is not None:
+            visit.bound = visit.wish.key
+            self.affinity.opened(visit.bound, replica.url)
+
+    def slot_ended(self, visit: Visit) -> None:
+        """The slot that it got was given back: a length for the estimates."""
+        self.line.remember(trio.current_time() - visit.got_slot_at)
+
+    def _known(self, visit: Visit) -> str | None:
+        """The replica that knows the client: as remembered, or as its cookie says."""
+        known = self.affinity.look_up(visit.wish.key, now=trio.current_time())
+        if known is None and visit.cookie is not None and visit.cookie[1] and self._cookie is not None:
+            tags = {self._cookie.tag(replica.url): replica.url for replica in self._registry.replicas}
+            return tags.get(visit.cookie[1])
+        return known
+
+    # Slots
+
+    def slot_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Slot | End | None:
+        """A slot if one is free for this session; the End if there is no sense in waiting; None: it would have to wait."""
         now = trio.current_time()
-        slot = self._registry.reserve(now=now, key=wish.key, preset=wish.preset, exclude=exclude, balance=wish.balance)
-        if slot is not None:
+        visit.wish = dataclasses.replace(visit.wish, prefer=self._known(visit))
+        ticket = visit.ticket = visit.ticket or self.line.ticket(visit.wish, now=now)
+        ticket.wish, ticket.exclude = visit.wish, exclude
+        self.line.join(ticket)
+        self._settle()
+        if (slot := ticket.take()) is not None:
+            visit.got_slot_at = now
             return slot
-        if self._registry.fits(now=now, preset=wish.preset, exclude=exclude):
-            return End(Side.ROUTER, Cause.REJECTED, detail="every replica is full")
-        return End(Side.ROUTER, Cause.NO_REPLICA)
+        position = self.line.tickets.index(ticket) + 1
+        self.line.leave(ticket)
+        return self._hopeless(visit, position, exclude, now)
 
-    def placed(self, wish: Wish, replica: Replica) -> None:
-        """The session is past its commit point there."""
+    def _hopeless(self, visit: Visit, position: int, exclude: Collection[Replica], now: float) -> End | None:
+        if not self._registry.serves_anywhere(visit.wish.preset):
+            return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {visit.wish.preset!r}")
+        if not self._registry.fits(preset=visit.wish.preset, exclude=exclude):
+            return End(Side.ROUTER, Cause.NO_REPLICA)
+        if position > self._config.line.length:
+            return End(Side.ROUTER, Cause.LINE_FULL, retry_after=self._retry_after(position))
+        return None
 
-    def left(self, wish: Wish) -> None:
-        """The session is over."""
+    async def slot(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Slot | End:
+        """A slot, waited for in the line if need be; or why there is none. ``tell`` is called with each new place."""
+        found = self.slot_nowait(visit, exclude=exclude)
+        if found is not None:
+            return found
+        ticket = visit.ticket
+        assert ticket is not None
+        visit.tell, visit.turn = tell, trio.Event()
+        self.line.join(ticket)
+        self._waiting[ticket] = visit
+        self._somebody.set()
+        self._tell(visit, self.line.tickets.index(ticket) + 1)
+        try:
+            with trio.move_on_at(ticket.joined_at + self._config.line.timeout_seconds):
+                await visit.turn.wait()
+            slot = ticket.take()
+        finally:
+            self.line.leave(ticket)
+            del self._waiting[ticket]
+            if (unwanted := ticket.take()) is not None:  # its turn came in the moment in which it was cancelled
+                self._registry.release(unwanted, now=trio.current_time())
+        if slot is None:
+            waited = f"waited {self._config.line.timeout_seconds:g} s"
+            return End(Side.ROUTER, Cause.LINE_TIMEOUT, detail=waited, retry_after=self._retry_after(1))
+        visit.got_slot_at = trio.current_time()
+        return slot
 
-    def places(self, now: float) -> list[dict[str, object]]:
-        """The waiting line, for `/status`."""
-        return []
+    def _settle(self) -> None:
+        """Give what is free to whoever is first, and wake him."""
+        if not self.line.tickets:
+            return
+        for ticket in self.line.settle(self._registry, now=trio.current_time()):
+            visit = self._waiting.get(ticket)
+            if visit is not None and visit.turn is not None:
+                visit.turn.set()
+
+    # Telling
 
     async def run(self) -> None:
-        """Look after the line until cancelled."""
-        await trio.sleep_forever()
+        """Until cancelled: tell who waits how it goes, and see to slots that become free by the passing of time."""
+        while True:
+            await self._somebody.wait()
+            while self._waiting:
+                now = trio.current_time()
+                wake_at = min(now + TELL_SECONDS, self._registry.next_change(now))
+                await trio.sleep_until(wake_at)
+                self._settle()
+                if trio.current_time() >= now + TELL_SECONDS:
+                    self._tell_all()
+            self._somebody = trio.Event()
+
+    def _tell_all(self) -> None:
+        for position, ticket in self.line.places():
+            self._tell(self._waiting[ticket], position)
+
+    def _tell(self, visit: Visit, position: int) -> None:
+        ticket = visit.ticket
+        assert ticket is not None
+        place = (position, len(self.line))
+        if visit.tell is not None and ticket.told != place:
+            ticket.told = place
+            visit.tell(*place, self._estimate(position))
+
+    def _estimate(self, position: int) -> float | None:
+        in_use = sum(replica.taken for replica in self._registry.replicas)
+        return self.line.estimate(position, in_use)
+
+    def _retry_after(self, position: int) -> float:
+        """When another try is worth it: as estimated, but between a second and five minutes."""
+        return round(min(300.0, max(1.0, self._estimate(position) or 5.0)), 1)
+
+    def places(self, now: float) -> list[dict[str, Any]]:
+        """The line for `/status`: each place, its age, and what it waits for."""
+        return [
+            {
+                "position": position,
+                "waiting_seconds": round(now - ticket.joined_at, 1),
+                "key": ticket.wish.key,
+                "preset": ticket.wish.preset,
+                "estimated_wait_seconds": self._estimate(position),
+            }
+            for position, ticket in self.line.places()
+        ]

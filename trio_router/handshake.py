@@ -8,7 +8,7 @@ nursery that is cancelled when the handshake is done, and its objects go with it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 from trio_websocket import HandshakeError, wrap_client_stream, wrap_server_stream
@@ -126,7 +126,7 @@ async def ask_replica(
         DialError: it did not answer with a correct 101; ``status`` has its HTTP status, if there was one.
     """
     head = _ReplicaHead(base, limit=limit)
-    connection: WebSocketConnection | None = None
+    connection: Any = None
     try:
         async with trio.open_nursery() as nursery:
             head.give_up = nursery.cancel_scope.cancel

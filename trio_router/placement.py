@@ -5,13 +5,11 @@ This is the `relay.Provider` of real sessions. It holds at most one slot at a ti
 
 from __future__ import annotations
 
-import dataclasses
-
 import structlog
 import trio
 
-from .admission import Admission, Wish
-from .core.dialects import ClientHello, Dialect
+from .admission import Admission, Visit
+from .core.dialects import Dialect
 from .core.errors import DialError
 from .core.frames import TEXT, read_message
 from .core.outcome import Cause, End, Phase, Side, Try
@@ -29,7 +27,7 @@ FAILURES = frozenset({Cause.VANISHED, Cause.DEAD, Cause.SLOW, Cause.PROTOCOL_ERR
 
 
 class Placement:
-    """See the module. ``wish`` says what the client needs; its first message may add to that."""
+    """See the module. ``visit`` is the session in the eyes of the admission."""
 
     def __init__(
         self,
@@ -39,13 +37,13 @@ class Placement:
         dialler: Dialler,
         dialect: Dialect,
         upgrade: Upgrade,
-        wish: Wish,
+        visit: Visit,
         attempts: int,
         first_message_seconds: float,
     ) -> None:
         self.tries: tuple[Try, ...] = ()
         self.slot: Slot | None = None
-        self.wish = wish
+        self.visit = visit
         self._registry = registry
         self._admission = admission
         self._dialler = dialler
@@ -75,6 +73,7 @@ class Placement:
             if problem is not None:
                 return problem
         dialled = await self.find(relay)
+        assert dialled is not None
         return dialled if isinstance(dialled, End) else dialled.leg
 
     def attempt_failed(self, end: End) -> None:
@@ -87,17 +86,21 @@ class Placement:
         """See `relay.Provider`."""
         if self.slot is not None:
             self._registry.session_opened(self.slot.replica)
-            self._admission.placed(self.wish, self.slot.replica)
+            self._admission.committed(self.visit, self.slot.replica)
 
     # The rest of a session's life
 
-    async def find(self, relay: Relay | None) -> Dialled | End:
-        """Get a slot and a connection to its replica, trying others when that fails."""
+    async def find(self, relay: Relay | None) -> Dialled | End | None:
+        """Get a slot and a connection to its replica, trying others when that fails.
+
+        Without a relay nobody can be told of a place in the line: None is returned where it would have to wait.
+        """
         while True:
             if len(self._failed) >= self._attempts:
                 return self._none_left()
-            _set_phase(relay, Phase.WAITING)
-            found = await self._admission.slot(self.wish, exclude=self._failed, relay=relay)
+            found = await self._slot(relay)
+            if found is None:
+                return None
             if isinstance(found, End):
                 return self._none_left() if self._failed and found.cause is Cause.NO_REPLICA else found
             self.slot = found
@@ -105,10 +108,10 @@ class Placement:
             try:
                 dialled = await self._dialler.dial(found.replica.endpoint, self._upgrade)
             except DialError as exc:
-                self._note(found.replica, str(exc), refused=exc.refused)
                 self._release()
-                if exc.status is not None and 400 <= exc.status < 500 and not exc.refused:
+                if relay is None and exc.is_answer:
                     return End(Side.REPLICA, Cause.HANDSHAKE_FAILED, detail=str(exc.status))
+                self._note(found.replica, str(exc), refused=exc.refused)
             except BaseException:
                 self._release()
                 raise
@@ -116,13 +119,19 @@ class Placement:
                 self._connected = True
                 return dialled
 
+    async def _slot(self, relay: Relay | None) -> Slot | End | None:
+        if relay is None:
+            return self._admission.slot_nowait(self.visit, exclude=self._failed)
+        relay.phase = Phase.WAITING
+        return await self._admission.slot(self.visit, exclude=self._failed, tell=relay.tell_place)
+
     def keep_ready(self, found: Leg | End) -> None:
         """What was found before the relay ran: it is given out first."""
         self._ready = found
 
     async def finish(self, end: End | None) -> None:
         """The session is over, however: give back what it holds."""
-        self._admission.left(self.wish)
+        self._admission.leave(self.visit)
         if isinstance(self._ready, Leg):
             await self._ready.aclose()
         if self.slot is None:
@@ -145,7 +154,7 @@ class Placement:
         relay.first_message = None
         if hello.problem is not None:
             return End(Side.CLIENT, Cause.INVALID, detail=hello.problem)
-        self.wish = _with(self.wish, hello)
+        self._admission.identify(self.visit, client_id=hello.client_id, preset=hello.preset)
         return None
 
     def _note(self, replica: Replica, why: str, *, refused: bool) -> None:
@@ -161,6 +170,7 @@ class Placement:
     def _release(self, *, linger: bool = False) -> None:
         slot, self.slot, self._connected = self.slot, None, False
         if slot is not None:
+            self._admission.slot_ended(self.visit)
             self._registry.release(slot, now=trio.current_time(), linger=linger)
 
     def _none_left(self) -> End:
@@ -170,7 +180,3 @@ class Placement:
 def _set_phase(relay: Relay | None, phase: Phase) -> None:
     if relay is not None:
         relay.phase = phase
-
-
-def _with(wish: Wish, hello: ClientHello) -> Wish:
-    return dataclasses.replace(wish, preset=hello.preset, client_id=hello.client_id)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
-from .core.closing import Farewell, farewell
+from .core.closing import Apology, Farewell, farewell
 from .core.config import LimitsConfig, TimeoutsConfig
 from .core.dialects import Dialect, Verdict
 from .core.flow import Flow, Scratch
@@ -329,11 +329,15 @@ class Relay:
         if words.to_client is not None:
             sorry = None
             if words.apology is not None and not self.down.flow.between_fragments:
-                reason = words.apology
-                sorry = self.dialect.error(reason.code, reason.message, retryable=reason.retryable)
+                sorry = self._apologise(words.apology)
             self._close(self.client, self.down, words.to_client, sorry)
         if words.to_replica is not None and self.replica is not None:
             self._close(self.replica, self.up, words.to_replica, None)
+
+    def _apologise(self, words: Apology) -> bytes | None:
+        after = self.end.retry_after if self.end is not None else None
+        extra = {} if after is None else {"retry_after_seconds": after}
+        return self.dialect.error(words.code, words.message, retryable=words.retryable, **extra)
 
     def _close(self, leg: Leg, pump: Pump, info: CloseInfo, sorry: bytes | None) -> None:
         if leg.close_sent is not None or leg.gone:
@@ -347,6 +351,12 @@ class Relay:
         await self.client.aclose()
         if self.replica is not None:
             await self.replica.aclose()
+
+    def tell_place(self, position: int, depth: int, estimate: float | None) -> None:
+        """Tell the waiting client its place, in its dialect's words."""
+        words = self.dialect.queue_status(position, depth, estimate)
+        if words is not None:
+            self.down.say(frame(TEXT, words))
 
     # Liveness
 

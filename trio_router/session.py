@@ -22,7 +22,6 @@ from .relay import Relay
 from .upstream import Dialled, Upgrade, plain_leg
 
 if TYPE_CHECKING:
-    from .admission import Wish
     from .core.config import StreamConfig
     from .services import Services
 
@@ -66,7 +65,7 @@ class Session:
             dialler=services.dialler,
             dialect=self._dialect,
             upgrade=self._upgrade(arrival),
-            wish=services.admission.wish(request, client=arrival.client, balance=stream.balance),
+            visit=services.admission.arrive(request, address=arrival.client, stream=stream),
             attempts=services.config.limits.attempts,
             first_message_seconds=services.config.timeouts.first_message_seconds,
         )
@@ -94,12 +93,7 @@ class Session:
     @property
     def key(self) -> str | None:
         """Its affinity key."""
-        return self._placement.wish.key
-
-    @property
-    def wish(self) -> Wish:
-        """What it asked for."""
-        return self._placement.wish
+        return self._placement.visit.wish.key
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(upstream, downstream) so far."""
@@ -135,7 +129,9 @@ class Session:
         arrival = self._arrival
         assert arrival is not None
         first: Dialled | End | None = None
-        if not self._dialect.client_speaks_first:
+        if self._services.admission.over_limit(self._placement.visit):
+            first = End(Side.CLIENT, Cause.CLIENT_LIMIT)
+        elif not self._dialect.client_speaks_first:
             first = await self._placement.find(None)
         try:
             accepted = await self._accept(arrival, first)
@@ -159,6 +155,9 @@ class Session:
             chosen = self._offered[0] if self._offered else None
         elif self._offered:
             chosen = self._offered[0]
+        visit = self._placement.visit
+        secure = arrival.scheme == "https"
+        extra += self._services.admission.cookie_header(visit, self._placement.replica, secure=secure)
         with trio.move_on_after(self._services.config.timeouts.handshake_seconds):
             return await answer_client(arrival.head, subprotocol=chosen, reject=status, headers=extra)
         return False

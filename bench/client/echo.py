@@ -62,9 +62,7 @@ class Rotation:
             except TimeoutError:
                 self.errors.add(f"{self._in_flight} echoes never came back")
 
-    async def window(
-        self, pids: dict[str, list[int]], concurrency: int, warmup: float, s: float
-    ) -> dict[str, Any]:
+    async def window(self, pids: dict[str, list[int]], concurrency: int, warmup: float, s: float) -> dict[str, Any]:
         self.start(concurrency)
         await asyncio.sleep(warmup)
         self.times.clear()
@@ -137,6 +135,4 @@ async def _grow_to(count: int, rotation: Rotation, port: int) -> None:
     async def open_session(session: EchoSession) -> None:
         rotation.sessions.append(await open_one(session, port, buffer_bytes=2 * wire.KIB))
 
-    await open_many(
-        [EchoSession(number, rotation) for number in range(len(rotation.sessions), count)], open_session
-    )
+    await open_many([EchoSession(number, rotation) for number in range(len(rotation.sessions), count)], open_session)

@@ -110,9 +110,7 @@ async def run_slow(job: wire.Job) -> dict[str, Any]:
     await asyncio.sleep(job.warmup_s)
     alone = await _window(job, sessions, figures)
     before = proc.memory_of(job.pids["router"])
-    slow = await open_one(
-        PushSession(_SLOW_PUSH_BYTES, figures.errors), job.port, buffer_bytes=256 * wire.KIB
-    )
+    slow = await open_one(PushSession(_SLOW_PUSH_BYTES, figures.errors), job.port, buffer_bytes=256 * wire.KIB)
     slow.wire.underlying_transport.pause_reading()
     await asyncio.sleep(_SLOW_SETTLE_S)
     beside = await _window(job, sessions, figures)

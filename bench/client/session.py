@@ -130,8 +130,10 @@ async def open_one(session: S, port: int, *, browser: bool = False, buffer_bytes
         max_frame_size=64 * wire.MIB,
         read_buffer_init_size=buffer_bytes,
     )
-    async with asyncio.timeout(_OPEN_TIMEOUT_S):
-        await session.ready
+    try:
+        await asyncio.wait_for(session.ready, _OPEN_TIMEOUT_S)
+    except TimeoutError as error:
+        raise ConnectionError(f"connected, but no answer from the replica in {_OPEN_TIMEOUT_S:g} s") from error
     return session
 
 

@@ -12,10 +12,22 @@ from bench.peers.base import Launch, MissingPeer, Peer
 OURS = ours.PEER.name
 DIRECT = "direct"
 PROXIES = (haproxy.PEER.name, nginx.PEER.name, envoy.PEER.name, caddy.PEER.name)
-PEERS: dict[str, Peer] = {
-    module.PEER.name: module.PEER for module in (ours, haproxy, nginx, envoy, caddy, seed, trio_ws)
-}
+_USUAL = tuple(module.PEER for module in (ours, haproxy, nginx, envoy, caddy, seed, trio_ws))
+_ON_REQUEST = (haproxy.PEER_16K, nginx.PEER_64K)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in (*_USUAL, *_ON_REQUEST)}
+DEFAULT = (*(peer.name for peer in _USUAL), DIRECT)
 TITLES = {DIRECT: "direct", **{name: peer.title for name, peer in PEERS.items()}}
 COLORS = {DIRECT: "#7f7f7f", **{name: peer.color for name, peer in PEERS.items()}}
 
-__all__ = ["COLORS", "DIRECT", "OURS", "PEERS", "PROXIES", "TITLES", "Launch", "MissingPeer", "Peer"]
+__all__ = [
+    "COLORS",
+    "DEFAULT",
+    "DIRECT",
+    "OURS",
+    "PEERS",
+    "PROXIES",
+    "TITLES",
+    "Launch",
+    "MissingPeer",
+    "Peer",
+]

@@ -1,7 +1,13 @@
-"""HAProxy, one thread. After the upgrade it copies bytes (a tunnel) and knows nothing of frames."""
+"""HAProxy, one thread. After the upgrade it copies bytes (a tunnel) and knows nothing of frames.
+
+Its buffers are 64 KiB instead of 16: that takes a third off the cost of a pushed GiB and costs an idle
+session nothing, because it gives buffers back. `haproxy_16k` is the same with the default (only when asked
+for). `option splice-auto` was tried and changes nothing.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.peers.base import Launch, Peer, find_binary, first_line, write_config
@@ -13,6 +19,7 @@ if TYPE_CHECKING:
 _CONFIG = """\
 global
     nbthread 1
+    tune.bufsize {bufsize}
     maxconn 9500
 defaults
     mode http
@@ -34,10 +41,11 @@ def version() -> str:
     return first_line([find_binary("haproxy", _INSTALL), "-v"])
 
 
-def prepare(workdir: Path, port: int, replica_port: int) -> Launch:
-    config = _CONFIG.format(port=port, replica_port=replica_port)
+def prepare(workdir: Path, port: int, replica_port: int, bufsize: int = 65536) -> Launch:
+    config = _CONFIG.format(port=port, replica_port=replica_port, bufsize=bufsize)
     path = write_config(workdir, "haproxy.cfg", config)
     return Launch([find_binary("haproxy", _INSTALL), "-db", "-f", str(path)], config)
 
 
 PEER = Peer("haproxy", "HAProxy", version, prepare, "#1f77b4")
+PEER_16K = Peer("haproxy_16k", "HAProxy, default buffers", version, partial(prepare, bufsize=16384), "#aec7e8")

@@ -1,5 +1,8 @@
-"""trio_router through its real door, `trio-router serve`, with nothing set but address, replica and probe
-interval."""
+"""trio_router through its real door, `trio-router serve`.
+
+Address, replica and probe interval are set, and its log starts at warnings: the peers write no line per
+session either.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ router:
     - url: http://127.0.0.1:{replica_port}
       max_sessions: 100000
   health_check: {{path: /health, interval_seconds: 1}}
+  log: {{level: warning}}
 """
 _INSTALL = "pip install -e ."
 _HELP_TIMEOUT_S = 20

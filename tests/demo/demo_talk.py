@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection  # noqa: TID251  # the demo's ends are not the data path
 
 from trio_router.demo.client import open_session
 
@@ -23,7 +23,7 @@ BOUND_SECONDS = 20.0  # far above what any of this needs; it turns a hang into a
 class StartReplica(Protocol):
     """Starts a quick demo replica with some options changed; returns its base URL."""
 
-    async def __call__(self, **changes: Any) -> str: ...  # noqa: ANN401
+    async def __call__(self, **changes: Any) -> str: ...
 
 
 class Talk:
@@ -32,7 +32,7 @@ class Talk:
     def __init__(self, socket: WebSocketConnection) -> None:
         self.socket = socket
 
-    async def say(self, kind: str, **fields: Any) -> None:  # noqa: ANN401
+    async def say(self, kind: str, **fields: Any) -> None:
         await self.socket.send_message(json.dumps({"type": kind, **fields}))
 
     async def hear(self) -> Event:
@@ -46,7 +46,7 @@ class Talk:
             events.append(await self.hear())
         return events
 
-    async def start(self, **fields: Any) -> Event:  # noqa: ANN401
+    async def start(self, **fields: Any) -> Event:
         """Open the session; returns gpu_assigned."""
         await self.say("session_init_v2", **fields)
         return (await self.hear_until("ltx2_stream_start"))[-2]

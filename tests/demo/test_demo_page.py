@@ -9,13 +9,7 @@ from quart_trio import QuartTrio
 
 from trio_router.demo.page import demo_page
 
-ASSETS = [
-    "/",
-    "/demo/static/app.js",
-    "/demo/static/player.js",
-    "/demo/static/status.js",
-    "/demo/static/style.css",
-]
+ASSETS = ["/", "/demo/static/app.js", "/demo/static/player.js", "/demo/static/status.js", "/demo/static/style.css"]
 
 
 @pytest.fixture

@@ -32,17 +32,12 @@ class Gate:
             await self._let.send(None)
 
 
-async def test_health_is_200_and_counts_sessions(
-    start_replica: StartReplica, http: httpx.AsyncClient
-) -> None:
+async def test_health_is_200_and_counts_sessions(start_replica: StartReplica, http: httpx.AsyncClient) -> None:
     url = await start_replica()
     async with talk_to(url) as talk:
         await talk.start()
         answer = await http.get(f"{url}/health")
-    assert (answer.status_code, answer.json()) == (
-        200,
-        {"status": "ok", "sessions": 1, "stream_mode": "av_fmp4"},
-    )
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "sessions": 1, "stream_mode": "av_fmp4"})
 
 
 async def test_readyz_counts_gpus(start_replica: StartReplica, http: httpx.AsyncClient) -> None:
@@ -81,12 +76,7 @@ async def test_messages_of_one_segment_in_order(start_replica: StartReplica) -> 
         "media_segment_complete",
         "ltx2_segment_complete",
     ]
-    assert events[0] == {
-        "type": "ltx2_segment_start",
-        "segment_idx": 0,
-        "prompt": "a fox",
-        "total_steps": 3,
-    }
+    assert events[0] == {"type": "ltx2_segment_start", "segment_idx": 0, "prompt": "a fox", "total_steps": 3}
     assert [event["step"] for event in events[1:4]] == [1, 2, 3]
     assert max(len(event["data"]) for event in events[5:10]) == 64 * 1024
     assert events[10]["chunks"] == 4
@@ -119,9 +109,7 @@ async def test_a_session_counts_from_accept_on(start_replica: StartReplica, http
     await wait_until_free(http, url)
 
 
-async def test_gpu_stays_busy_after_its_client_has_left(
-    start_replica: StartReplica, http: httpx.AsyncClient
-) -> None:
+async def test_gpu_stays_busy_after_its_client_has_left(start_replica: StartReplica, http: httpx.AsyncClient) -> None:
     gate = Gate()
     url = await start_replica(pace=gate, total_steps=3)
     async with talk_to(url) as leaver:
@@ -148,9 +136,7 @@ async def test_client_that_leaves_between_segments_frees_its_gpu_at_once(
     await wait_until_free(http, url)
 
 
-@pytest.mark.parametrize(
-    "first", ["no JSON", '{"type": "snapshot_state"}', '{"type": "hello"}', "[1]", b"\x00\x01"]
-)
+@pytest.mark.parametrize("first", ["no JSON", '{"type": "snapshot_state"}', '{"type": "hello"}', "[1]", b"\x00\x01"])
 async def test_first_message_must_be_session_init(start_replica: StartReplica, first: str | bytes) -> None:
     async with talk_to(await start_replica()) as talk:
         await talk.socket.send_message(first)
@@ -240,9 +226,7 @@ async def test_upgrade_on_another_path_is_refused(start_replica: StartReplica) -
     assert refused.group_contains(Exception, match="403")
 
 
-async def test_a_crash_ends_one_session_only(
-    start_replica: StartReplica, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_crash_ends_one_session_only(start_replica: StartReplica, caplog: pytest.LogCaptureFixture) -> None:
     def explode(_request: SegmentRequest) -> Segment:
         raise RuntimeError("out of memory")
 
@@ -258,9 +242,7 @@ async def test_a_crash_ends_one_session_only(
     assert "session crashed" in caplog.text
 
 
-async def test_client_that_answers_no_ping_is_dropped(
-    start_replica: StartReplica, http: httpx.AsyncClient
-) -> None:
+async def test_client_that_answers_no_ping_is_dropped(start_replica: StartReplica, http: httpx.AsyncClient) -> None:
     url = await start_replica(ping_interval_seconds=0.01, ping_timeout_seconds=0.01)
     with trio.fail_after(20):
         async with await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as deaf:

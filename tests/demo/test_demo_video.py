@@ -104,9 +104,7 @@ def test_opaque_segment_has_the_size_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("missing", "module"), [("av", "video"), ("PIL", "picture"), ("rich", "once")])
-def test_missing_package_is_one_clear_line(
-    monkeypatch: pytest.MonkeyPatch, missing: str, module: str
-) -> None:
+def test_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, missing: str, module: str) -> None:
     name = f"trio_router.demo.{module}"
     for loaded in [key for key in sys.modules if key.partition(".")[0] == missing]:
         monkeypatch.setitem(sys.modules, loaded, None)

@@ -45,11 +45,28 @@ FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
     (Side.CLIENT, Cause.DEAD): Farewell(CloseInfo(1001, "no answer to pings"), CloseInfo(1001, "client is dead")),
     (Side.CLIENT, Cause.SLOW): Farewell(CloseInfo(1008, "client reads too slowly"), CloseInfo(1001, "client is stuck")),
     (Side.CLIENT, Cause.SILENT): Farewell(CloseInfo(1008, "no first message")),
+    (Side.CLIENT, Cause.PRESET): Farewell(
+        CloseInfo(1008, "preset_mismatch"),
+        None,
+        Apology("preset_mismatch", "router: no replica serves this preset", retryable=False),
+    ),
     (Side.CLIENT, Cause.CLIENT_LIMIT): _busy("too many sessions of this client", "per_client_limit"),
     (Side.REPLICA, Cause.COMPLETED): Farewell(CloseInfo(1000, "")),
     (Side.REPLICA, Cause.VANISHED): Farewell(_FAILED_CLOSE, None, _FAILED),
     (Side.REPLICA, Cause.DEAD): Farewell(_FAILED_CLOSE, CloseInfo(1001, "no answer to pings"), _FAILED),
     (Side.REPLICA, Cause.SLOW): Farewell(_FAILED_CLOSE, CloseInfo(1001, "replica is stuck"), _FAILED),
+    # The next three reach a client only when the session can not be moved (any more): see `relay.Relay`.
+    (Side.REPLICA, Cause.SILENT): Farewell(_FAILED_CLOSE, CloseInfo(1001, "no first reply"), _FAILED),
+    (Side.REPLICA, Cause.REJECTED): Farewell(
+        CloseInfo(1013, "replicas_full"),
+        CloseInfo(1001, "session was refused"),
+        Apology("gpu_unavailable", "router: the replica is full"),
+    ),
+    (Side.REPLICA, Cause.HANDSHAKE_FAILED): Farewell(
+        CloseInfo(1008, "session_rejected"),
+        None,
+        Apology("session_rejected", "router: the replica refused the request", retryable=False),
+    ),
     (Side.ROUTER, Cause.NO_REPLICA): _busy("no healthy replica available", "no_healthy_replica"),
     (Side.ROUTER, Cause.LINE_FULL): _busy("all replicas are busy and the waiting line is full", "line_full"),
     (Side.ROUTER, Cause.LINE_TIMEOUT): _busy("waited too long for a free replica", "line_timeout"),

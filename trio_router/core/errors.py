@@ -28,4 +28,6 @@ class DialError(RouterError):
     def __init__(self, message: str, *, refused: bool = False, status: int | None = None) -> None:
         self.refused = refused
         self.status = status
+        #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
+        self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)

@@ -45,6 +45,7 @@ class Cause(StrEnum):
     NO_REPLICA = "no_replica"  # no replica is healthy
     LINE_FULL = "line_full"
     LINE_TIMEOUT = "line_timeout"
+    PRESET = "preset_mismatch"  # no replica is configured to serve what it asks for
     CLIENT_LIMIT = "client_limit"  # per_client sessions are open or waiting already
     UNREACHABLE = "unreachable"  # every replica that was tried failed before it committed itself
     REJECTED = "rejected"  # every replica that was tried refused the session
@@ -66,12 +67,16 @@ class CloseInfo:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any."""
+    """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any.
+
+    ``retry_after`` (seconds) is told to a client that is sent away.
+    """
 
     side: Side
     cause: Cause
     close: CloseInfo | None = None
     detail: str = ""
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

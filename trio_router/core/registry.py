@@ -6,6 +6,7 @@ Signals come in (probes, dials, ends of sessions), a slot goes out. Each method 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -97,9 +98,18 @@ class ReplicaRegistry:
             return None
         return self._take(self._policy(balance).choose(found, key=key, now=now, rng=self.rng), now)
 
-    def fits(self, *, now: float, preset: str | None = None, exclude: Collection[Replica] = ()) -> bool:
-        """Whether a replica is usable for such a session at all, with a free slot or without: waiting may help."""
-        return any(r.usable(now) and r not in exclude and serves(r, preset) for r in self.replicas)
+    def fits(self, *, preset: str | None = None, exclude: Collection[Replica] = ()) -> bool:
+        """Whether waiting may help: a fitting replica is healthy, though it may be full, ejected or warming up now."""
+        return any(r.promising and r not in exclude and serves(r, preset) for r in self.replicas)
+
+    def serves_anywhere(self, preset: str | None) -> bool:
+        """Whether any replica, in whatever state, is configured to serve this preset."""
+        return any(serves(replica, preset) for replica in self.replicas)
+
+    def next_change(self, now: float) -> float:
+        """When a slot may become free by the passing of time alone, at the earliest; infinity if never."""
+        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until) if time > now]
+        return min(times, default=math.inf)
 
     # What a session reports
 

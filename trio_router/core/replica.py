@@ -108,14 +108,14 @@ class Replica:
         capacity = self.capacity(now)
         return capacity is None or self.taken < capacity
 
+    @property
+    def promising(self) -> bool:
+        """Healthy, and ordered to be ready: if sessions are not sent here now, they will be."""
+        return self.health.status is ReplicaStatus.HEALTHY and self.admin is AdminState.READY
+
     def usable(self, now: float) -> bool:
-        """Whether sessions are sent here at all: healthy, ordered to be ready, not ejected, not warming."""
-        return (
-            self.health.status is ReplicaStatus.HEALTHY
-            and self.admin is AdminState.READY
-            and now >= self.ejected_until
-            and not self.warming
-        )
+        """Whether sessions are sent here at all: promising, not ejected, not warming up."""
+        return self.promising and now >= self.ejected_until and not self.warming
 
     def available(self, now: float) -> bool:
         """Whether a session can be sent here now. Spelt once; everybody asks this."""

@@ -6,7 +6,7 @@ It takes the seed's files as they are: there ``health_check:`` is a block, here 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
@@ -55,14 +55,16 @@ def parse_config(text: str, *, source: str | None = None, overrides: Mapping[str
 class _Loader(yaml.SafeLoader):
     """A SafeLoader that refuses a key given twice: YAML says it is an error, PyYAML keeps the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here, and not where mappings are constructed: there merged keys (``<<``) have been mixed in already.
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.composer.ComposerError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
 
 def _load(text: str, source: str | None) -> Any:
@@ -72,7 +74,7 @@ def _load(text: str, source: str | None) -> Any:
         mark = exc.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError([f"{where}not YAML: {exc.problem or exc.context}"], source=source) from None
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: 2024-99-99 is no date
         raise ConfigError([f"not YAML: {exc}"], source=source) from None
 
 
@@ -104,7 +106,8 @@ def _line(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message.startswith(("Input", "Field")) else message
     given = error.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float) and error["type"] != "value_error" else ""
+    tell = error["type"] != "value_error" and location[-1:] != ("secret",)
+    shown = f" (got {given!r})" if tell and isinstance(given, str | int | float) else ""
     return f"{_path(location)}: {message}{shown}"
 
 
@@ -149,7 +152,16 @@ def _duplicates(replicas: Any, *, already: list[str]) -> list[str]:
     for index, replica in enumerate(replicas):
         url = replica.get("url") if isinstance(replica, dict) else None
         if isinstance(url, str) and url:
-            first = seen.setdefault(bare_url(url), index)
+            first = seen.setdefault(_identity(url), index)
             if first != index:
                 found.append(f"router.replicas[{index}].url: Duplicate of router.replicas[{first}].url")
     return found
+
+
+def _identity(url: str) -> str:
+    """What makes two URLs the same, also for one that is no URL of a replica."""
+    try:
+        bare = bare_url(url)
+    except ValueError:
+        return url
+    return url if bare.endswith("//") else bare

@@ -42,7 +42,7 @@ class FastVideo(Opaque):
         fields = _object(payload) or {}
         if fields.get("type") == "queue_status":
             return Verdict.PASS
-        if fields.get("type") == "error" and fields.get("code") in REFUSING_ERRORS:
+        if fields.get("type") == "error" and _text(fields.get("code")) in REFUSING_ERRORS:
             return Verdict.REFUSED
         return Verdict.COMMIT
 
@@ -72,4 +72,7 @@ def _object(message: bytes) -> dict[str, Any] | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= 256 else None
+    """A short text; JSON can spell half a surrogate pair, which no encoding can."""
+    if not isinstance(value, str) or not 0 < len(value) <= 256:
+        return None
+    return value if value.encode(errors="ignore").decode() == value else None
