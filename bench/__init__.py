@@ -8,9 +8,10 @@ The layout:
     proc       what /proc says of other processes: CPU time, memory, children
     launch     starting processes, waiting until they answer, tearing them down
     wire       what replica and load generator agree on: messages, payloads, jobs
-    replica    the fast replica (own process)
+    replica    the fast replica (own process); `modes` is what its sessions do
     client     the load generator (own process, one per measurement)
-    peers      the routers, one small module each
+    peers      the routers under test, one small module each
+    routers    those of them that were written for the comparison
     scenarios  what is run, and which figures come out of it
     run        the order of measurements
     stats, targets, report, plots, compare   what is made of the samples

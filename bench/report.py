@@ -48,6 +48,8 @@ TABLES = (
     Table("Slow reader: p99 delay of the others without it, µs", "alone_delay_p99_us"),
     Table("Slow reader: p99 delay of the others beside it, µs", "beside_delay_p99_us"),
     Table("Slow reader: memory that the router gains, MiB", "memory_growth_mib"),
+    Table("Share of one core that the router used (1 is saturated)", "router_cpu_share"),
+    Table("Share of one core that the load generator used", "client_cpu_share"),
 )
 
 METHOD = """\
@@ -70,6 +72,7 @@ def render(run: dict[str, Any]) -> str:
         "",
         METHOD,
         *_machine(run),
+        *_scenarios(run),
         *_targets(evaluate(summary)),
         *(line for table in TABLES for line in _table(table, summary)),
         *_failures(run, summary),
@@ -79,11 +82,18 @@ def render(run: dict[str, Any]) -> str:
 
 def _machine(run: dict[str, Any]) -> Iterator[str]:
     facts = run["machine"]
-    yield f"Machine: {facts['cpu']}, {facts['cores']} cores, {facts['memory']}, Linux {facts['kernel']}, "
+    yield f"Machine: {facts['cpu']}, {facts['cores']} cores, {facts['memory']}, Linux {facts['kernel']},"
     yield f"Python {facts['python']}; {facts['at']}, load {facts['load_average'][0]:.1f} at the start."
     if run["interrupted"]:
         yield "\n**The run was interrupted: this is what had been measured.**"
     yield ""
+
+
+def _scenarios(run: dict[str, Any]) -> Iterator[str]:
+    yield "| scenario | what it is |"
+    yield "|---|---|"
+    yield from (f"| {name} | {scenario['title']} |" for name, scenario in run["scenarios"].items())
+    yield "\nA ladder is filed as growth-N and idle-N, by the number of open sessions.\n"
 
 
 def _targets(targets: Sequence[Target]) -> Iterator[str]:

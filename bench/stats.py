@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.peers import DIRECT, TITLES
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -26,22 +28,19 @@ class Summary:
         values: dict[tuple[str, str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.failures: dict[tuple[str, str], str] = {}
         self.scenarios: list[str] = []
-        self.peers: list[str] = []
+        present = {sample["peer"] for sample in run["samples"]}
+        self.peers = [name for name in TITLES if name != DIRECT and name in present]
+        self.peers += [DIRECT] if DIRECT in present else []
         for sample in run["samples"]:
-            self._note(self.peers, sample["peer"])
             if "failed" in sample:
                 self.failures[sample["scenario"], sample["peer"]] = sample["failed"]
                 continue
             for name, figures in sample["figures"].items():
-                self._note(self.scenarios, name)
+                if name not in self.scenarios:
+                    self.scenarios.append(name)
                 for figure, value in figures.items():
                     values[name, sample["peer"], figure][sample["round"]].append(value)
         self._stats = {key: _stat(by_round) for key, by_round in values.items()}
-
-    @staticmethod
-    def _note(names: list[str], name: str) -> None:
-        if name not in names:
-            names.append(name)
 
     def get(self, scenario: str, peer: str, figure: str) -> Stat | None:
         return self._stats.get((scenario, peer, figure))

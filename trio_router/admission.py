@@ -25,17 +25,20 @@ from trio_router.core.replica import Replica
 #: A client is told its place at most this often.
 TELL_SECONDS: Final = 1.0
 
+_NO_WISH: Final = Wish()
+
 #: Tells a waiting client (position, depth, estimated seconds).
 Tell = Callable[[int, int, float | None], None]
 
 
 class Visit:
-    """One session, as the admission sees it: its wish, its rank, and the slot that it holds."""
+    """One session, as the admission sees it: its wish, its rank, and how it is woken when its turn comes."""
 
-    def __init__(self, request: RequestHead, wish: Wish, cookie: tuple[str, str] | None) -> None:
-        self.request = request
-        self.wish = wish
-        self.cookie = cookie
+    __slots__ = ("bound", "cookie", "got_slot_at", "tell", "ticket", "turn", "wish")
+
+    def __init__(self) -> None:
+        self.wish = _NO_WISH
+        self.cookie: tuple[str, str] | None = None  # (key, replica tag) of the router's own
         self.ticket: Ticket | None = None
         self.bound: str | None = None  # the key under which the affinity table counts it as open
         self.tell: Tell | None = None
@@ -60,18 +63,16 @@ class Admission:
 
     # Arriving and leaving
 
-    def arrive(self, request: RequestHead, *, address: str, stream: StreamConfig) -> Visit:
-        """A session begins; what is known of it before it says anything."""
-        cookie = self._cookie.read(request) if self._cookie else None
-        wish = Wish(client=client_of(request, address), balance=stream.balance)
-        visit = Visit(request, wish, cookie)
-        self._clients[wish.client] += 1
-        self.identify(visit, client_id=None, preset=None)
-        return visit
+    def arrive(self, visit: Visit, request: RequestHead, *, address: str, stream: StreamConfig) -> None:
+        """A session begins; what is known of it before it says anything. `leave` must follow."""
+        visit.cookie = self._cookie.read(request) if self._cookie else None
+        visit.wish = Wish(client=client_of(request, address), balance=stream.balance)
+        self._clients[visit.wish.client] += 1
+        self.identify(visit, request, client_id=None, preset=None)
 
-    def identify(self, visit: Visit, *, client_id: str | None, preset: str | None) -> None:
+    def identify(self, visit: Visit, request: RequestHead, *, client_id: str | None, preset: str | None) -> None:
         """What the session's first message added."""
-        key = find_key(self._config.affinity.keys, visit.request, client_id)
+        key = find_key(self._config.affinity.keys, request, client_id)
         if key is None and visit.cookie is not None:
             key = f"cookie:{visit.cookie[0]}"
         visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
@@ -110,6 +111,7 @@ class Admission:
 
     def committed(self, visit: Visit, replica: Replica) -> None:
         """The session is past its commit point there: that replica knows the client now."""
+        visit.ticket = visit.tell = visit.turn = None
         if visit.wish.key is not None:
             visit.bound = visit.wish.key
             self.affinity.opened(visit.bound, replica.url)

@@ -119,6 +119,7 @@ class Router:
             task_status.started(self)
             with self._serving:
                 await trio.sleep_forever()
+            listener.dismiss()
             rule = self.config.shutdown
             longest = rule.drain_seconds + rule.spread_seconds + self.config.timeouts.close_seconds
             sessions.cancel_scope.deadline = trio.current_time() + longest + 1

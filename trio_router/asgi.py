@@ -7,7 +7,9 @@ never longer than hypercorn's own ``shutdown_timeout`` allows.
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import structlog
 import trio
@@ -17,7 +19,7 @@ from .app import Router
 from .core.config import RouterConfig
 from .core.errors import ConfigError
 from .logs import configure_logs
-from .settings import load_config
+from .settings import CONFIG_VARIABLE, load_config
 
 log = structlog.get_logger("trio_router")
 
@@ -52,9 +54,10 @@ def _app() -> QuartTrio:
     return make_asgi_app(config)
 
 
-def __getattr__(name: str) -> QuartTrio:
-    """``app`` is made when it is asked for, so that importing this module reads no file."""
-    if name != "app":
-        raise AttributeError(name)
-    globals()["app"] = made = _app()
-    return made
+async def _unconfigured(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse to start. Not at the import: the module may have been imported for `make_asgi_app`."""
+    raise ConfigError([f"no configuration: name a file in {CONFIG_VARIABLE}"])
+
+
+# hypercorn looks the name up among the module's variables, so a lazy ``__getattr__`` would not be seen.
+app = _app() if os.environ.get(CONFIG_VARIABLE) else _unconfigured

@@ -117,7 +117,7 @@ class _Prober:
                 else:
                     latency, error, report = await self._ask(url, asked_at)
             except Exception as exc:  # whatever an injected http_get raises is a bad probe, and no more
-                error = f"{type(exc).__name__}: {exc}".rstrip(": ")
+                error = _words(exc)
         self._tell(latency, error, report)
 
     def _tell(self, latency: float | None, error: str | None, report: Report | None) -> None:
@@ -152,6 +152,14 @@ def log_flip(replica: Replica, error: str | None) -> None:
     """One line when a replica's status changes; none for single probes or dials."""
     level = log.info if error is None else log.warning
     level(f"replica is {replica.health.status}", replica=replica.label, url=replica.url, error=error)
+
+
+def _words(exc: BaseException) -> str:
+    """The type and the message; when it has none (httpx, of a TLS error), the message of what caused it."""
+    cause: BaseException = exc
+    while not str(cause) and (deeper := cause.__cause__ or cause.__context__):
+        cause = deeper
+    return f"{type(exc).__name__}: {cause}".rstrip(": ")
 
 
 def _fields(answer: httpx.Response) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -72,7 +72,7 @@ class Leg:
         state = f"gone: {self.why_gone}" if self.gone else "open"
         return f"<{type(self).__name__} {self.side} {state}>"
 
-    async def drive(self, reader: Reader) -> Signal:
+    def drive(self, reader: Reader) -> Awaitable[Signal]:
         """Read for ``reader`` until it returns a signal, or `interrupt` is called. Cancelling it loses no byte."""
         raise NotImplementedError
 
@@ -110,7 +110,7 @@ class Leg:
 class SocketLeg(Leg):
     """A plain TCP connection. Owns ``sock``, which must not be blocking. ``early``: bytes that came with the handshake."""
 
-    __slots__ = ("_early", "_fd", "_poller", "_sock")
+    __slots__ = ("_early", "_fd", "_poller", "_reader", "_sock")
 
     def __init__(self, sock: socket.socket, side: Side, poller: Poller, *, early: bytes = b"") -> None:
         super().__init__(side, trio.current_time())
@@ -118,31 +118,47 @@ class SocketLeg(Leg):
         self._fd = sock.fileno()
         self._poller = poller
         self._early = early
+        self._reader: Reader | None = None
 
-    async def drive(self, reader: Reader) -> Signal:
+    def drive(self, reader: Reader) -> Awaitable[Signal]:
         """See `Leg`."""
+        self._reader = reader
+        if self._early or self._closed:
+            return self._drive_early(reader)
+        return self._poller.drive(self._fd, self._step)
+
+    async def _drive_early(self, reader: Reader) -> Signal:
         while self._early:
             data, self._early = self._early[: reader.wanted], self._early[reader.wanted :]
             if (signal := give(reader, data)) is not None:
                 return signal
-        return await self._poller.drive(self._fd, self._step(reader))
+        if self._closed:
+            return reader.took(0) or Signal.ENDED
+        return await self._poller.drive(self._fd, self._step)
 
-    def _step(self, reader: Reader) -> Callable[[], Signal | None]:
+    @property
+    def _closed(self) -> bool:
+        return self._sock.fileno() == -1
+
+    def _close(self) -> None:
+        """Close the socket; whoever waits for it is told."""
+        self._poller.wake(self._fd, Signal.LOOK)  # epoll forgets a closed socket without a word
+        trio.lowlevel.notify_closing(self._fd)
+        self._sock.close()
+
+    def _step(self) -> Signal | None:
         """One read, called by the poller: the path of every frame begins here."""
-        recv_into, poller, pulse = self._sock.recv_into, self._poller, self.pulse
-
-        def step() -> Signal | None:
-            try:
-                n = recv_into(reader.room())
-            except BlockingIOError:
-                return None
-            except OSError as exc:
-                self.lose(exc.strerror or str(exc))
-                n = 0
-            pulse.heard_at = poller.now
-            return reader.took(n)
-
-        return step
+        reader = self._reader
+        assert reader is not None
+        try:
+            n = self._sock.recv_into(reader.room())
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            self.lose(exc.strerror or str(exc))
+            n = 0
+        self.pulse.heard_at = self._poller.now
+        return reader.took(n)
 
     def interrupt(self) -> None:
         """See `Leg`."""
@@ -183,18 +199,16 @@ class SocketLeg(Leg):
     async def aclose(self) -> None:
         """See `Leg`."""
         self.lose("closed")
-        if self._sock.fileno() != -1:
-            trio.lowlevel.notify_closing(self._fd)
-            self._sock.close()
+        if not self._closed:
+            self._close()
 
     def abort(self) -> None:
         """See `Leg`."""
         self.lose("aborted")
-        if self._sock.fileno() != -1:
+        if not self._closed:
             # Linger of zero seconds: what is unsent is thrown away and the peer gets a reset.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            trio.lowlevel.notify_closing(self._fd)
-            self._sock.close()
+            self._close()
 
 
 class StreamLeg(Leg):
@@ -281,3 +295,19 @@ def give(reader: Reader, data: bytes) -> Signal | None:
     """Put ``data`` into the reader's room and say so."""
     reader.room()[: len(data)] = data
     return reader.took(len(data))
+
+
+def bare_socket(stream: trio.SocketStream) -> socket.socket:
+    """Take the socket out of Trio's stream, which is of no use any more: 1.3 KiB a connection."""
+    sock = stream.socket
+    family, kind, proto = sock.family, sock.type, sock.proto
+    raw = socket.socket(family, kind, proto, fileno=sock.detach())
+    raw.setblocking(False)
+    return raw
+
+
+def make_leg(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Leg:
+    """The leg for a connection whose handshake is done."""
+    if isinstance(stream, trio.SocketStream):
+        return SocketLeg(bare_socket(stream), side, poller, early=early)
+    return StreamLeg(stream, side, early=early)

@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 import trio
 
-from .core.config import RouterConfig, StreamConfig
-from .core.head import RequestHead, parse_head
-from .handshake import HeadStream, HeadTooLarge, answer_client
+from .core.config import RouterConfig
+from .core.head import parse_head
+from .handshake import HeadStream, HeadTooLarge, reject_client
 from .plainhttp import PlainHttp
 from .services import Services
 from .session import Arrival, Session
@@ -38,6 +38,7 @@ class Listener:
         self._http = http
         self._sessions = sessions
         self._draining = draining
+        self._greetings: set[trio.CancelScope] = set()
         self._streams = {stream.path: stream for stream in services.config.streams}
         self._tls = client_tls(services.config)
         self._scheme = "https" if self._tls else "http"
@@ -67,7 +68,10 @@ class Listener:
                     log.error("cannot accept", error=exc.strerror, hint="raise ulimit -n")
                     await trio.sleep(0.1)
                 else:
-                    nursery.start_soon(self._welcome, stream, name="request")
+                    # What comes during a drain is no session, and must not hold up the end of the others.
+                    (nursery if self._draining() else self._sessions).start_soon(
+                        self._welcome, stream, name="connection"
+                    )
 
     async def serve_http(self, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
         """A port with ordinary HTTP only (``status_port``)."""
@@ -79,62 +83,64 @@ class Listener:
         )
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
-        """One connection, as far as its first request. What goes wrong in here is the client's own doing."""
-        connection: trio.abc.Stream | None = stream
+        """One connection: its first request says what it is. A session lives on in this task."""
+        session = None
         try:
-            connection = await self._meet(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, OSError) as exc:
+            session = await self._meet(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:  # the client's own doing
             log.debug("connection lost before its request", error=str(exc.__cause__ or exc))
         finally:
-            if connection is not None:
-                await trio.aclose_forcefully(connection)
+            if session is None:
+                await trio.aclose_forcefully(stream)
+        if session is not None:
+            await session.run()
 
-    async def _meet(self, raw: trio.SocketStream) -> trio.abc.Stream | None:
-        """Read the request and pass the connection on. Returns what is left to be closed, if anything."""
-        stream: trio.abc.Stream = raw
+    async def _meet(self, raw: trio.SocketStream) -> Session | None:
+        """Answer whatever is no session. Returns the session, which owns the connection, if it is one."""
         client = raw.socket.getpeername()[0]
+        stream: trio.abc.Stream = raw
         head: HeadStream | None = None
-        request: RequestHead | None = None
-        too_large = False
-        with trio.move_on_after(self._services.config.timeouts.handshake_seconds):
-            if self._tls is not None:
-                stream = trio.SSLStream(raw, self._tls, server_side=True, https_compatible=True)
-                await stream.do_handshake()
-            head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
+        with trio.move_on_after(self._services.config.timeouts.handshake_seconds) as greeting:
+            self._greetings.add(greeting)
             try:
-                request = parse_head(await head.read_head())
+                if self._tls is not None:
+                    stream = trio.SSLStream(raw, self._tls, server_side=True, https_compatible=True)
+                    await stream.do_handshake()
+                head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
+                await head.read_head()
             except HeadTooLarge:
-                too_large = True
-        if too_large:
-            await _say(stream, b"431 Request Header Fields Too Large")
-        elif head is not None and head.head:
-            return await self._direct(Arrival(stream, head, request, client, self._scheme) if request else None, stream)
-        return stream
-
-    async def _direct(self, arrival: Arrival | None, stream: trio.abc.Stream) -> trio.abc.Stream | None:
-        if arrival is None:
-            await _say(stream, b"400 Bad Request")
-            return stream
-        config = self._streams.get(arrival.request.path) if arrival.request.wants_websocket else None
-        if not arrival.request.wants_websocket:
-            await self._http.serve(stream, arrival.head.head + arrival.head.early)
-            return stream
-        if config is None:
-            await answer_client(arrival.head, reject=404)
-        elif self._full():
-            await answer_client(arrival.head, reject=503, headers=[(b"retry-after", b"5")])
-        else:
-            self._begin(arrival, config)
+                await _say(stream, b"431 Request Header Fields Too Large")
+            finally:
+                self._greetings.discard(greeting)
+        if head is None or not head.head:
             return None
-        return stream
+        request = parse_head(head.head)
+        if request is None:
+            await _say(stream, b"400 Bad Request")
+        elif not request.wants_websocket:
+            await self._http.serve(stream, head.head + head.early)
+        else:
+            return await self._begin(Arrival(stream, head, request, client, self._scheme))
+        return None
+
+    async def _begin(self, arrival: Arrival) -> Session | None:
+        stream = self._streams.get(arrival.request.path)
+        if stream is None:
+            await reject_client(arrival.head, 404)
+        elif self._full():
+            await reject_client(arrival.head, 503, headers=[(b"retry-after", b"5")])
+        else:
+            return Session(self._services, arrival, stream)
+        return None
 
     def _full(self) -> bool:
         limit = self._services.config.limits.max_sessions
         return self._draining() or (limit is not None and len(self._services.book.open) >= limit)
 
-    def _begin(self, arrival: Arrival, stream: StreamConfig) -> None:
-        session = Session(self._services, arrival, stream)
-        self._sessions.start_soon(session.run, name=f"session {session.id}")
+    def dismiss(self) -> None:
+        """Close the connections that have not asked for anything yet: a drain need not wait for them."""
+        for greeting in list(self._greetings):
+            greeting.cancel()
 
 
 async def _say(stream: trio.abc.Stream, status: bytes) -> None:

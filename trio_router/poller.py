@@ -15,7 +15,7 @@ cancelling it takes the socket out, and what ``step`` raises is raised there.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import outcome
@@ -28,14 +28,32 @@ EVENTS_PER_TURN: Final = 64
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP
 
 
+class _Wait:
+    """One `Poller.drive` under way."""
+
+    __slots__ = ("fd", "poller", "step", "task", "woken")
+
+    def __init__(self, poller: Poller, fd: int, step: Callable[[], Any]) -> None:
+        self.poller = poller
+        self.fd = fd
+        self.step = step
+        self.task = trio.lowlevel.current_task()
+        self.woken: object = None  # by its own step
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        self.poller.forget(self.fd)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
 class Poller:
     """Level-triggered, so one read per turn is enough: a socket that has more is served again, after the others."""
 
-    __slots__ = ("_epoll", "_waiting", "now")
+    __slots__ = ("_epoll", "_serving", "_waiting", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._waiting: dict[int, tuple[Callable[[], Any], trio.lowlevel.Task]] = {}
+        self._waiting: dict[int, _Wait] = {}
+        self._serving: _Wait | None = None  # whose step is under way
         self.now = 0.0  # Trio's clock at the start of the turn: good enough for deadlines of seconds, and free
 
     def __repr__(self) -> str:
@@ -59,43 +77,50 @@ class Poller:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             self._turn()
 
-    async def drive(self, fd: int, step: Callable[[], T | None]) -> T:
-        """Call ``step`` whenever ``fd`` is readable, until it returns something; return that. See the module."""
-        self._waiting[fd] = (step, trio.lowlevel.current_task())
+    def drive(self, fd: int, step: Callable[[], T | None]) -> Awaitable[T]:
+        """Call ``step`` whenever ``fd`` is readable, until it returns something; return that. See the module.
+
+        To be awaited at once. Not a coroutine of its own: thousands of idle sessions wait in here.
+        """
         self._epoll.register(fd, _READABLE)
-
-        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self._forget(fd)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        result: T = await trio.lowlevel.wait_task_rescheduled(abort)
-        return result
+        wait = self._waiting[fd] = _Wait(self, fd, step)
+        return trio.lowlevel.wait_task_rescheduled(wait.abort)  # noqa: ASYNC105  the caller awaits it
 
     def wake(self, fd: int, result: object) -> None:
         """Make the `drive` of ``fd`` return ``result`` now; nothing happens if nobody is in it."""
-        if fd in self._waiting:
+        wait = self._waiting.get(fd)
+        if wait is None:
+            return
+        if wait is self._serving:  # what its step returns or raises has precedence
+            wait.woken = result
+        else:
             self._finish(fd, outcome.Value(result))
 
     def _turn(self) -> None:
         self.now = trio.current_time()
         waiting = self._waiting
         for fd, _ in self._epoll.poll(0, EVENTS_PER_TURN):
-            entry = waiting.get(fd)
-            if entry is None:  # another step of this turn woke it
+            wait = waiting.get(fd)
+            if wait is None:  # another step of this turn woke it
                 continue
+            self._serving = wait
             try:
-                result = entry[0]()
+                result = wait.step()
             except BaseException as exc:  # not swallowed: raised in the task that waits
                 self._finish(fd, outcome.Error(exc))
             else:
+                if result is None:
+                    result = wait.woken
                 if result is not None:
                     self._finish(fd, outcome.Value(result))
+        self._serving = None
 
     def _finish(self, fd: int, result: outcome.Outcome[Any]) -> None:
-        task = self._waiting[fd][1]
-        self._forget(fd)
+        task = self._waiting[fd].task
+        self.forget(fd)
         trio.lowlevel.reschedule(task, result)
 
-    def _forget(self, fd: int) -> None:
+    def forget(self, fd: int) -> None:
+        """Stop waiting for ``fd``, without a word to its task."""
         del self._waiting[fd]
         self._epoll.unregister(fd)

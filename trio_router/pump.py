@@ -68,7 +68,7 @@ class Pump:
         self._words: list[bytes] = []  # wait for a boundary
         self._parting = False
         self._paused: trio.Event | None = None
-        self._flushing = False
+        self._flushing: trio.Event | None = None  # set when the task that writes is through
 
     def __repr__(self) -> str:
         return f"<Pump {self.source} -> {self.sink} bytes={self.bytes} waiting={len(self.outbox)} end={self.flow.end}>"
@@ -102,7 +102,7 @@ class Pump:
             self._put_in()
         if flow.end is not None:
             return Signal.ENDED
-        return Signal.FLUSH if self.outbox or self.full else None
+        return Signal.FLUSH if self.outbox or (self.sink is None and (self.full or self._writes_for_mate)) else None
 
     def _forward(self, out: memoryview) -> None:
         if self.kept is not None:
@@ -123,6 +123,11 @@ class Pump:
         return (self.source.why_gone if self.source else "") or "end of stream without a close frame"
 
     # What is kept for another sink
+
+    @property
+    def _writes_for_mate(self) -> bool:
+        """The other direction has words to be written, and no task of its own that could."""
+        return self.mate is not None and self.mate.source is None and bool(self.mate.outbox)
 
     @property
     def full(self) -> bool:
@@ -197,13 +202,14 @@ class Pump:
     async def run(self) -> End:
         """Pump until the source ends and everything is written. Returns how it ended; cancelling it is safe."""
         while True:
-            if self.outbox and not await self.flush():
-                assert self.sink is not None
-                return End(self.sink.side, Cause.SLOW, detail=f"accepted no byte for {self._slow_seconds:g} s")
+            if self.outbox and (slow := await self.flush()):
+                return slow
             if self.flow.end is not None:
                 return self.flow.end
-            if self.mate is not None and self.mate.source is None and self.mate.outbox:
-                await self.mate.flush()
+            if self._writes_for_mate:
+                assert self.mate is not None
+                if slow := await self.mate.flush():
+                    return slow
             elif self.full:
                 self._paused = trio.Event()
                 await self._paused.wait()
@@ -215,22 +221,24 @@ class Pump:
     @property
     def reading(self) -> bool:
         """Whether the source is being read: silence means something only then."""
-        return not self._flushing and self._paused is None
+        return self._flushing is None and self._paused is None
 
-    async def flush(self) -> bool:
-        """Write what waits. False if the sink accepted nothing for ``slow_seconds``."""
-        if self._flushing:  # the other task of the session is at it, and will write this too
-            return True
-        self._flushing = True
+    async def flush(self) -> End | None:
+        """Write what waits. The end it comes to, if the sink accepted nothing for ``slow_seconds``."""
+        if self._flushing is not None:  # the other task of the session is at it, and writes this too
+            await self._flushing.wait()
+            return None
+        self._flushing = trio.Event()
         try:
-            while self.outbox and self.sink is not None:
+            while self.outbox and (sink := self.sink) is not None:
                 with trio.move_on_after(self._slow_seconds) as patience:
-                    await self._write_some(self.sink)
-                if patience.cancelled_caught:
-                    return False
+                    await self._write_some(sink)
+                if patience.cancelled_caught and sink is self.sink:
+                    return End(sink.side, Cause.SLOW, detail=f"accepted no byte for {self._slow_seconds:g} s")
         finally:
-            self._flushing = False
-        return True
+            self._flushing.set()
+            self._flushing = None
+        return None
 
     async def _write_some(self, sink: Leg) -> None:
         data = self.outbox[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from typing import Final, Protocol
 
 import trio
@@ -63,6 +64,8 @@ MOVABLE: Final = frozenset(
 #: Ends after which the offender may still be sending: read on, or the reset that answers unread bytes could overtake
 #: the close frame (RFC 6455 section 7.1.1).
 OFFENCES: Final = frozenset({Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
+#: For the last words of a session that crashed, if they cannot be written at once.
+CRASH_SECONDS: Final = 1.0
 
 
 class Relay:
@@ -73,10 +76,10 @@ class Relay:
 
     __slots__ = (
         "_appointments",
-        "_deadline_scope",
         "_keeper",
         "_placing",
         "_provider",
+        "_scope",
         "_scratch",
         "_secret",
         "client",
@@ -120,7 +123,7 @@ class Relay:
         self._keeper = keeper
         self._appointments: list[Appointment] = []
         self._placing: trio.CancelScope | None = None
-        self._deadline_scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
         self.up = Pump(self._flow(Side.CLIENT), client, None, self._judge_up, timeouts.slow_seconds)
         self.up.kept = bytearray()
         self.up.kept_limit = max(limits.replay_bytes, limits.client_message_bytes)
@@ -146,24 +149,39 @@ class Relay:
         self._provider = provider
         self._meet(self._check, trio.current_time() + self.timeouts.ping_interval_seconds)
         try:
-            with self._deadline_scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._upstream, name=f"upstream of {self.client!r}")
-                    nursery.start_soon(self._downstream, name=f"downstream of {self.client!r}")
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                nursery.start_soon(self._upstream, name="upstream")
+                nursery.start_soon(self._downstream, name="downstream")
         finally:
-            if self.end is None:
-                self.stop(End(Side.ROUTER, Cause.CANCELLED))
-            for appointment in self._appointments:
-                appointment.cancel()
-            await self._close_legs()
+            try:
+                if self.end is None:
+                    await self._break_off(crashed=isinstance(sys.exception(), Exception))
+            finally:
+                for appointment in self._appointments:
+                    appointment.cancel()
+                await self._close_legs()
         assert self.end is not None
         return self.end
 
+    async def _break_off(self, *, crashed: bool) -> None:
+        """Cancelled, or a bug of ours: say what can be written at once. After a crash there is a little time for it."""
+        self.stop(End(Side.ROUTER, Cause.CRASHED if crashed else Cause.CANCELLED))
+        if crashed:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CRASH_SECONDS):
+                await self.up.flush()
+                await self.down.flush()
+
     async def _upstream(self) -> None:
-        await self._ended(await self.up.run())
+        end = await self.up.run()
+        while self._can_move(end):  # the replica does not read: another one may
+            self._lose(self.down, end)
+            end = await self.up.run()
+        await self._ended(end, self.client)
 
     async def _downstream(self) -> None:
-        await self._ended(await self._serve())
+        end = await self._serve()
+        await self._ended(end, self.replica)
 
     async def _serve(self) -> End:
         """Obtain a replica, pump from it, and again while it can be moved."""
@@ -232,6 +250,9 @@ class Relay:
         self.down.flow.scanner.watch = self.dialect.watch
         self.up.kept = None
         self.up.flow.scanner.hold_bytes = self.limits.hold_bytes
+        for appointment in self._appointments[1:]:
+            appointment.cancel()  # replies that were waited for
+        del self._appointments[1:]
         self._provider.committed()
 
     # Judging frames
@@ -295,15 +316,13 @@ class Relay:
             return End(end.side, Cause.COMPLETED, end.close, end.detail)
         return end
 
-    async def _ended(self, end: End) -> None:
-        """One direction has ended, or there is none: say what is to be said, and let it be written."""
+    async def _ended(self, end: End, source: Leg | None) -> None:
+        """The direction from ``source`` has ended, or there is none: say what is to be said, and let it be written."""
         self.stop(end)
         await self.up.flush()
         await self.down.flush()
-        if end.cause in OFFENCES:
-            offender = self.client if end.side is Side.CLIENT else self.replica
-            if offender is not None:
-                await offender.hear_out()
+        if end.cause in OFFENCES and source is not None and source.side is end.side:
+            await source.hear_out()
 
     def stop(self, end: End) -> None:
         """End the session, unless it is ending already. Returns at once; `run` returns when both sides have been told."""
@@ -314,7 +333,8 @@ class Relay:
         self.ended_in = self.phase
         self.up.kept = None
         self.up.wake()
-        self._deadline_scope.deadline = trio.current_time() + self.timeouts.close_seconds
+        if self._scope is not None:
+            self._scope.deadline = trio.current_time() + self.timeouts.close_seconds
         self._bid(farewell(end, other_told=self.replica is not None))
         if self._placing is not None:
             self._placing.cancel()

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import errno
+import ipaddress
+import os
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 import trio
 
-from .core.config import ReplicaEndpoint, RouterConfig
-from .core.errors import DialError
-from .core.head import Headers
-from .core.outcome import Side
-from .handshake import ask_replica
-from .leg import Leg, SocketLeg, StreamLeg
-from .poller import Poller
+from trio_router.core.config import ReplicaEndpoint, RouterConfig
+from trio_router.core.errors import DialError
+from trio_router.core.head import Headers
+from trio_router.core.outcome import Side
+from trio_router.core.upgrade import Upgrade
+from trio_router.handshake import END_OF_HEAD, HeadStream, HeadTooLarge
+from trio_router.leg import Leg, SocketLeg, StreamLeg, bare_socket
+from trio_router.poller import Poller
 
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """What a client asked for, as it is passed on to a replica."""
-
-    target: str
-    subprotocols: tuple[str, ...] = ()
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+_READ_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class Dialler:
     def __init__(self, config: RouterConfig, poller: Poller) -> None:
         self._config = config
         self._poller = poller
+        self._limit = config.limits.header_bytes
         self._tls: ssl.SSLContext | None = None
 
     async def dial(self, endpoint: ReplicaEndpoint, upgrade: Upgrade) -> Dialled:
@@ -51,47 +51,87 @@ class Dialler:
             DialError: with words for operators.
         """
         parts = urlsplit(endpoint.base)
-        stream: trio.abc.Stream | None = None
-        limit = self._config.timeouts.connect_seconds
+        host, secure = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        key = base64.b64encode(os.urandom(16))
+        request = upgrade.request(parts.netloc, key)
+        way = self._dial_tls if secure else self._dial_plain
         try:
-            with trio.fail_after(limit):
-                stream = await self._connect(parts.hostname or "", parts.port, secure=parts.scheme == "https")
-                early, subprotocol, headers = await ask_replica(
-                    stream,
-                    host=parts.netloc,
-                    target=upgrade.target,
-                    subprotocols=list(upgrade.subprotocols),
-                    headers=list(upgrade.headers),
-                    limit=self._config.limits.header_bytes,
-                )
-            leg = plain_leg(stream, Side.REPLICA, self._poller, early)
-            stream = None
-            return Dialled(leg, subprotocol, headers)
+            with trio.fail_after(self._config.timeouts.connect_seconds):
+                leg, head = await way(host, port, request)
         except trio.TooSlowError:
-            raise DialError(f"no answer within {limit:g} s") from None
-        finally:
-            if stream is not None:
-                await trio.aclose_forcefully(stream)
-
-    async def _connect(self, host: str, port: int | None, *, secure: bool) -> trio.abc.Stream:
-        try:
-            stream = await trio.open_tcp_stream(host, port or (443 if secure else 80))
-            if not secure:
-                return stream
-            wrapped = trio.SSLStream(stream, self._context(), server_hostname=host, https_compatible=True)
-            try:
-                await wrapped.do_handshake()
-            except BaseException:
-                await trio.aclose_forcefully(stream)
-                raise
-            return wrapped
+            raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s") from None
+        except HeadTooLarge:
+            raise DialError(f"answered with a head of more than {self._limit} bytes") from None
         except (OSError, trio.BrokenResourceError) as exc:
-            raise DialError(f"cannot connect: {exc.__cause__ or exc}") from None
+            cause = exc.__cause__ or exc
+            raise DialError(f"cannot connect: {getattr(cause, 'strerror', None) or cause}") from None
+        try:
+            chosen, headers = upgrade.read_answer(head, key)
+        except DialError:
+            await leg.aclose()
+            raise
+        return Dialled(leg, chosen, headers)
 
-    def _context(self) -> ssl.SSLContext:
+    async def _dial_plain(self, host: str, port: int, request: bytes) -> tuple[Leg, bytes]:
+        sock = await _connect(host, port)
+        try:
+            sent = sock.send(request)
+            while sent < len(request):
+                await trio.lowlevel.wait_writable(sock)
+                sent += sock.send(request[sent:])
+            data = b""
+            while (end := data.find(END_OF_HEAD)) < 0:
+                if len(data) > self._limit:
+                    raise HeadTooLarge
+                await trio.lowlevel.wait_readable(sock)
+                more = sock.recv(_READ_BYTES)
+                if not more:
+                    data = b""
+                    break
+                data += more
+        except BaseException:
+            trio.lowlevel.notify_closing(sock)
+            sock.close()
+            raise
+        end += len(END_OF_HEAD)
+        return SocketLeg(sock, Side.REPLICA, self._poller, early=data[end:]), data[:end]
+
+    async def _dial_tls(self, host: str, port: int, request: bytes) -> tuple[Leg, bytes]:
+        raw = await trio.open_tcp_stream(host, port)
         if self._tls is None:
             self._tls = replica_tls(self._config)
-        return self._tls
+        stream = trio.SSLStream(raw, self._tls, server_hostname=host, https_compatible=True)
+        try:
+            await stream.send_all(request)
+            answer = HeadStream(stream, limit=self._limit)
+            await answer.read_head()
+        except BaseException:
+            await trio.aclose_forcefully(raw)
+            raise
+        return StreamLeg(stream, Side.REPLICA, early=answer.early), answer.head
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """A connected socket that does not block. Names go through Trio's happy eyeballs, addresses straight."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        return bare_socket(await trio.open_tcp_stream(host, port))
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex((host, port))
+        if code == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
+        raise
+    return sock
 
 
 def replica_tls(config: RouterConfig) -> ssl.SSLContext:
@@ -99,14 +139,3 @@ def replica_tls(config: RouterConfig) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=config.tls.replica_ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def plain_leg(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Leg:
-    """The leg for a connection whose handshake is done: without Trio's stream around it where there is no TLS."""
-    if isinstance(stream, trio.SocketStream):
-        sock = stream.socket
-        family, kind, proto = sock.family, sock.type, sock.proto
-        raw = socket.socket(family, kind, proto, fileno=sock.detach())
-        raw.setblocking(False)
-        return SocketLeg(raw, side, poller, early=early)
-    return StreamLeg(stream, side, early=early)

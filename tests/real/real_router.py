@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import trio
 from real_peers import BOUND_SECONDS, Peer, Replica, viewer
 
 from trio_router import ReplicaEndpoint, ReplicaStatus, Router, RouterConfig, open_router
+from trio_router.health import HttpGet
 
 
 def config_for(*urls: str, **settings: Any) -> RouterConfig:
@@ -21,10 +23,12 @@ def config_for(*urls: str, **settings: Any) -> RouterConfig:
 
 
 @contextlib.asynccontextmanager
-async def running(*urls: str, healthy: bool = True, **settings: Any) -> AsyncIterator[Router]:
+async def running(
+    *urls: str, healthy: bool = True, http_get: HttpGet | None = None, **settings: Any
+) -> AsyncIterator[Router]:
     """A running router, for at most `BOUND_SECONDS`; begins when all its replicas are healthy, if ``healthy``."""
     with trio.fail_after(BOUND_SECONDS):
-        async with open_router(config_for(*urls, **settings)) as router:
+        async with open_router(config_for(*urls, **settings), http_get=http_get) as router:
             if healthy:
                 await eventually(lambda: all(is_healthy(router, i) for i in range(len(router.registry.replicas))))
             yield router
@@ -61,3 +65,16 @@ async def get(router: Router, path: str, *, port: int | None = None, **options: 
     """One request to the router's own pages."""
     async with httpx.AsyncClient(trust_env=False) as http:
         return await http.get(f"http://127.0.0.1:{port or router.port}{path}", **options)
+
+
+async def always_well(url: str, *, timeout: float) -> tuple[float | None, str | None]:
+    """An ``http_get`` for replicas that are believed to be healthy, whatever they are."""
+    return 1.0, None
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[str]:
+    """The URL of a port that refuses connections, and that nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -53,41 +53,51 @@ class _Memory:
 
 @dataclass(slots=True)
 class AffinityTable:
-    """Which replica (by URL) last had the session of a key. Bounded in number and, once idle, in time."""
+    """Which replica (by URL) last had the session of a key. Bounded in number and, once idle, in time.
+
+    Keys of open sessions are never forgotten, even if there are more of them than ``max_keys``.
+    """
 
     ttl_seconds: float
     max_keys: int
-    _keys: OrderedDict[str, _Memory] = field(default_factory=OrderedDict)  # longest unused first
+    _open: dict[str, _Memory] = field(default_factory=dict)
+    _idle: OrderedDict[str, _Memory] = field(default_factory=OrderedDict)  # longest idle first
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._open) + len(self._idle)
 
     def look_up(self, key: str | None, *, now: float) -> str | None:
         """The URL of the replica that knows the key."""
-        memory = self._keys.get(key) if key is not None else None
-        if memory is None:
+        if key is None:
             return None
-        if not memory.open and now - memory.idle_since >= self.ttl_seconds:
-            del self._keys[key or ""]
-            return None
-        return memory.replica
+        self._forget(now)
+        memory = self._open.get(key) or self._idle.get(key)
+        return memory.replica if memory is not None else None
 
     def opened(self, key: str, replica: str) -> None:
         """A session with this key is on that replica now; the key moves with it."""
-        memory = self._keys.setdefault(key, _Memory(replica))
+        memory = self._open.get(key) or self._idle.pop(key, None) or _Memory(replica)
+        self._open[key] = memory
         memory.replica = replica
         memory.open += 1
-        self._keys.move_to_end(key)
-        if len(self._keys) > self.max_keys:
-            self._keys.popitem(last=False)
+        self._bound()
 
     def closed(self, key: str, *, now: float) -> None:
         """It ended."""
-        memory = self._keys.get(key)
-        if memory is not None:
-            memory.open = max(0, memory.open - 1)
+        memory = self._open[key]
+        memory.open -= 1
+        if not memory.open:
             memory.idle_since = now
-            self._keys.move_to_end(key)
+            self._idle[key] = self._open.pop(key)
+            self._bound()
+
+    def _bound(self) -> None:
+        while self._idle and len(self) > self.max_keys:
+            self._idle.popitem(last=False)
+
+    def _forget(self, now: float) -> None:
+        while self._idle and now - next(iter(self._idle.values())).idle_since >= self.ttl_seconds:
+            self._idle.popitem(last=False)
 
 
 class AffinityCookie:

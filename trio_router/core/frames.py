@@ -32,6 +32,8 @@ WATCH_ALL: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 
 PROTOCOL_ERROR: Final = 1002
 MESSAGE_TOO_BIG: Final = 1009
+#: Never on the wire (RFC 6455 section 7.4): reserved, or only reported where there was no close frame.
+UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,14 @@ def apply_mask(payload: bytes, mask: bytes) -> bytes:
 
 
 def close_payload(code: int | None, reason: str = "") -> bytes:
-    """The body of a close frame: empty without a code, and a reason cut at a character so that it fits (section 5.5.1)."""
+    """The body of a close frame: empty without a code, and a reason cut at a character so that it fits (section 5.5.1).
+
+    A code that may not be sent (a peer sent it, and gets its answer) becomes 1002.
+    """
     if code is None:
         return b""
+    if not 1000 <= code < 5000 or code in UNSENDABLE_CODES:
+        code, reason = PROTOCOL_ERROR, "invalid close code"
     text = reason.encode()[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
     return code.to_bytes(2, "big") + text
 

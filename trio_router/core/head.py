@@ -38,6 +38,7 @@ class RequestHead:
     method: bytes
     target: bytes
     headers: Headers
+    version: bytes = b"HTTP/1.1"
 
     @property
     def path(self) -> str:
@@ -63,9 +64,24 @@ class RequestHead:
         return None
 
     @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What the client offers, in its order."""
+        fields = [value for key, value in self.headers if key == b"sec-websocket-protocol"]
+        return tuple(name.strip().decode("latin-1") for field in fields for name in field.split(b","))
+
+    @property
     def wants_websocket(self) -> bool:
         """An upgrade to WebSocket, as it seems."""
         return self.method == b"GET" and b"websocket" in (self.get(b"upgrade") or b"").lower()
+
+    @property
+    def asks_correctly(self) -> bool:
+        """Whether an upgrade has what the handshake needs; one that has not is answered 400, and no GPU is held for it."""
+        return (
+            b"upgrade" in (self.get(b"connection") or b"").lower()
+            and self.get(b"sec-websocket-version") == b"13"
+            and all(self.get(name) for name in (b"host", b"sec-websocket-key"))
+        )
 
 
 def parse_head(head: bytes) -> RequestHead | None:
@@ -74,7 +90,7 @@ def parse_head(head: bytes) -> RequestHead | None:
     parts = lines[0].split(b" ")
     if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
         return None
-    return RequestHead(parts[0], parts[1], parse_fields(lines[1:]))
+    return RequestHead(parts[0], parts[1], parse_fields(lines[1:]), parts[2])
 
 
 def parse_fields(lines: Iterable[bytes]) -> Headers:
@@ -107,3 +123,8 @@ def forwarded_headers(
 
 
 _OURS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"})
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """What of a replica's 101 goes to the client: cookies, say; never what describes one connection."""
+    return [(k, v) for k, v in headers if k not in HOP_BY_HOP and not k.startswith(b"sec-websocket-")]

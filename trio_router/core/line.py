@@ -7,6 +7,7 @@ busy does not hold up those behind him who want another. It keeps order and coun
 from __future__ import annotations
 
 import bisect
+import math
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -42,7 +43,9 @@ class Ticket:
     joined_at: float
     exclude: Collection[Replica] = ()
     slot: Slot | None = None
+    waited: float = 0.0  # seconds in the line, before the last time that it got a slot
     told: tuple[int, int] | None = None  # the last (position, depth) that the client was told
+    told_at: float = -math.inf
 
     def take(self) -> Slot | None:
         """The slot that it was given, if it was; whoever takes it must release it."""
@@ -77,10 +80,11 @@ class WaitingLine:
 
     def settle(self, registry: ReplicaRegistry, *, now: float) -> list[Ticket]:
         """Give every free slot to the first who can use it. Returns the tickets that got one; they have left the line."""
-        if not any(replica.available(now) for replica in registry.replicas):
-            return []
-        served = []
+        served: list[Ticket] = []
+        room = registry.room(now)
         for ticket in self.tickets:
+            if not room:
+                break
             wish = ticket.wish
             ticket.slot = registry.reserve(
                 now=now,
@@ -92,6 +96,7 @@ class WaitingLine:
             )
             if ticket.slot is not None:
                 served.append(ticket)
+                room = registry.room(now)
         if served:
             self.tickets = [ticket for ticket in self.tickets if ticket.slot is None]
         return served

@@ -118,3 +118,24 @@ class Outcome:
     def label(self) -> str:
         """``side.phase.cause``: what totals are counted by."""
         return f"{self.side}.{self.phase}.{self.cause}"
+
+    def fields(self) -> dict[str, object]:
+        """For a log line: flat, in words, and without what is not known."""
+        known: dict[str, object] = {
+            "replica": self.replica,
+            "ended_by": str(self.side),
+            "phase": str(self.phase),
+            "cause": str(self.cause),
+            "detail": self.detail or None,
+            "close_from_client": self.client_got and str(self.client_got),
+            "close_to_client": self.client_sent and str(self.client_sent),
+            "close_from_replica": self.replica_got and str(self.replica_got),
+            "close_to_replica": self.replica_sent and str(self.replica_sent),
+            "seconds": round(self.seconds, 3),
+            "bytes_up": self.up.bytes,
+            "bytes_down": self.down.bytes,
+            "messages_up": self.up.messages,
+            "messages_down": self.down.messages,
+            "tries": [f"{tried.replica}: {tried.why}" for tried in self.tries] or None,
+        }
+        return {key: value for key, value in known.items() if value is not None}

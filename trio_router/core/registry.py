@@ -71,10 +71,10 @@ class ReplicaRegistry:
         best = min(_tier(replica) for replica in fitting)
         return [replica for replica in fitting if _tier(replica) == best]
 
-    def select(self, *, now: float = 0.0) -> Replica | None:
+    def select(self, *, now: float = 0.0, balance: str | None = None) -> Replica | None:
         """The replica that a session without wishes would get, or None. Reserves nothing."""
         found = self.candidates(now=now)
-        return self._policy(None).choose(found, key=None, now=now, rng=self.rng) if found else None
+        return self._policy(balance).choose(found, key=None, now=now, rng=self.rng) if found else None
 
     def reserve(
         self,
@@ -98,6 +98,10 @@ class ReplicaRegistry:
             return None
         return self._take(self._policy(balance).choose(found, key=key, now=now, rng=self.rng), now)
 
+    def room(self, now: float) -> bool:
+        """Whether any replica is available."""
+        return any(replica.available(now) for replica in self.replicas)
+
     def fits(self, *, preset: str | None = None, exclude: Collection[Replica] = ()) -> bool:
         """Whether waiting may help: a fitting replica is healthy, though it may be full, ejected or warming up now."""
         return any(r.promising and r not in exclude and serves(r, preset) for r in self.replicas)
@@ -108,7 +112,7 @@ class ReplicaRegistry:
 
     def next_change(self, now: float) -> float:
         """When a slot may become free by the passing of time alone, at the earliest; infinity if never."""
-        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until) if time > now]
+        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until, r.grows_at(now)) if time > now]
         return min(times, default=math.inf)
 
     # What a session reports
@@ -124,27 +128,43 @@ class ReplicaRegistry:
         slot.released = True
         replica = slot.replica
         del replica.held_since[slot.number]
+        replica.changed_at = now
         if linger and replica.report is not None and replica.report.busy is not None:
             replica.lingering_since.append(now)
         self.on_room()
 
     def session_opened(self, replica: Replica) -> None:
-        """A session passed the commit point there: whatever failed before is forgotten."""
+        """A session passed the commit point there: what failed to come so far is forgotten, but not who died behind it."""
         replica.sessions_total += 1
         replica.failures_in_a_row = 0
+        if not replica.deaths_in_a_row:
+            replica.ejections = 0
+
+    def session_ended(self, replica: Replica) -> None:
+        """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
+        replica.deaths_in_a_row = 0
         replica.ejections = 0
 
     def session_rejected(self, replica: Replica, *, now: float) -> None:
         """It is up but full: not asked again for a moment, unless it reports room."""
         replica.full_until = now + FULL_SECONDS
 
-    def session_failed(self, replica: Replica, error: str, *, now: float) -> bool:
-        """A dial failed or the replica died under a session. Returns whether its status changed."""
+    def session_failed(self, replica: Replica, error: str, *, now: float, opened: bool = False) -> bool:
+        """A dial failed or the replica died under a session, ``opened``: behind its commit point.
+
+        Returns whether its status changed.
+        """
         replica.failures_total += 1
-        replica.failures_in_a_row += 1
+        if opened:
+            replica.deaths_in_a_row += 1
+        else:
+            replica.failures_in_a_row += 1
         changed = replica.health.failed(self.thresholds, error)
-        if replica.failures_in_a_row >= self.config.ejection.failures:
+        most = self.config.ejection.failures
+        # Deaths are counted on over an ejection: a replica that opens each session and drops it never stops failing.
+        if replica.deaths_in_a_row % most == 0 if opened else replica.failures_in_a_row >= most:
             self._eject(replica, now)
+        self._reprieve(now)
         return changed
 
     # What the health loop reports
@@ -160,16 +180,20 @@ class ReplicaRegistry:
         if report is not None:
             replica.settle(report)
         replica.forget_lingering(now)
+        self._reprieve(now)
         self.on_room()
         return changed
 
-    def probe_failed(self, replica: Replica, error: str) -> bool:
+    def probe_failed(self, replica: Replica, error: str, *, now: float = 0.0) -> bool:
         """A bad probe. Returns whether its status changed."""
-        return replica.health.failed(self.thresholds, error)
+        changed = replica.health.failed(self.thresholds, error)
+        self._reprieve(now)
+        return changed
 
-    def order(self, replica: Replica, state: AdminState) -> None:
+    def order(self, replica: Replica, state: AdminState, *, now: float = 0.0) -> None:
         """What an operator wants of it."""
         replica.admin = state
+        self._reprieve(now)
         self.on_room()
 
     def _policy(self, balance: str | None) -> Policy:
@@ -180,7 +204,7 @@ class ReplicaRegistry:
 
     def _take(self, replica: Replica, now: float) -> Slot:
         slot = Slot(replica, next(self._numbers))
-        replica.held_since[slot.number] = now
+        replica.held_since[slot.number] = replica.changed_at = now
         return slot
 
     def _eject(self, replica: Replica, now: float) -> None:
@@ -190,6 +214,16 @@ class ReplicaRegistry:
         replica.ejections += 1
         replica.failures_in_a_row = 0
         replica.ejected_until = now + min(rule.base_seconds * replica.ejections, rule.max_seconds)
+
+    def _reprieve(self, now: float) -> None:
+        """Take ejected replicas back when no other is left."""
+        if any(replica.usable(now) for replica in self.replicas):
+            return
+        ejected = [r for r in self.replicas if r.promising and not r.warming]
+        for replica in ejected:
+            replica.ejected_until = now
+        if ejected:
+            self.on_room()
 
 
 def serves(replica: Replica, preset: str | None) -> bool:

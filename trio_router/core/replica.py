@@ -7,6 +7,7 @@ the replica's own reports, which lag: a report is compared only with what was so
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -53,7 +54,9 @@ class Replica:
     full_until: float = 0.0
     ejected_until: float = 0.0
     ejections: int = 0
-    failures_in_a_row: int = 0  # sessions, not probes
+    failures_in_a_row: int = 0  # sessions that did not come to be (no probes)
+    deaths_in_a_row: int = 0  # sessions that it opened and failed
+    changed_at: float = -math.inf  # when one of our slots here was taken or given back last
     recovered_at: float | None = None
     sessions_total: int = 0
     failures_total: int = 0
@@ -99,7 +102,14 @@ class Replica:
         if full is None or self.recovered_at is None or self.slow_start_seconds <= 0:
             return full
         share = (now - self.recovered_at) / self.slow_start_seconds
-        return full if share >= 1 else min(full, max(1, int(full * share)))
+        return full if share >= 1 else min(full, max(1, int(full * share + 1e-9)))  # a step begins at `grows_at`
+
+    def grows_at(self, now: float) -> float:
+        """When a recovery will have given back one slot more; infinity if it has given back all."""
+        full, has = self.full_capacity, self.capacity(now)
+        if full is None or has is None or has >= full or self.recovered_at is None:
+            return math.inf
+        return self.recovered_at + self.slow_start_seconds * (has + 1) / full
 
     def free(self, now: float) -> bool:
         """Whether it has room for one more session, as far as anybody knows."""
@@ -123,7 +133,12 @@ class Replica:
 
     def wants_probe(self, now: float) -> bool:
         """Whether a probe sooner than the usual interval would settle whose slots are free, or whether it still lives."""
-        return bool(self.lingering_since) or now < self.full_until or self.health.suspect
+        return bool(self.lingering_since) or now < self.full_until or self.health.suspect or self.doubtful
+
+    @property
+    def doubtful(self) -> bool:
+        """Those whom it reported as others' sessions may be ours: one began or ended while it was being asked."""
+        return self.others > 0 and self.report is not None and self.changed_at >= self.report.asked_at
 
     def settle(self, report: Report) -> None:
         """Take in what the replica said. What happened here since ``asked_at`` it could not know yet."""

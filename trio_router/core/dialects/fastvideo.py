@@ -32,7 +32,8 @@ class FastVideo(Opaque):
         if fields is None:
             return ClientHello(problem=f"first message must be a JSON object of type {FIRST_MESSAGE!r}")
         if fields.get("type") != FIRST_MESSAGE:
-            return ClientHello(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {fields.get('type')!r}")
+            kind = _text(fields.get("type"))  # short: these words go into the log and to the client
+            return ClientHello(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {kind!r}")
         return ClientHello(client_id=_text(fields.get("client_id")), preset=_text(fields.get("preset")))
 
     def opening(self, frame: Frame, payload: bytes) -> Verdict:

@@ -1,0 +1,157 @@
+"""The configuration from Python: the seed's flat names, and every check, each with words that say what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trio_router.core.config import ReplicaEndpoint, RouterConfig
+
+ONE = (ReplicaEndpoint("http://a"),)
+
+
+def test_the_seeds_flat_field_names_and_defaults() -> None:
+    config = RouterConfig(replicas=[ReplicaEndpoint(url="http://a:8000")])
+    assert (config.host, config.port, config.health_check_path) == ("0.0.0.0", 9000, "/health")
+    assert (config.health_check_interval_seconds, config.health_check_timeout_seconds) == (5.0, 2.0)
+    assert (config.failure_threshold, config.recovery_threshold) == (3, 2)
+    endpoint = config.replicas[0]
+    assert (endpoint.url, endpoint.name, endpoint.primary, endpoint.weight) == ("http://a:8000", None, False, 1.0)
+
+
+def test_a_trailing_slash_is_kept_in_the_url_and_left_out_of_the_base() -> None:
+    endpoint = ReplicaEndpoint("http://Host:8000/")
+    assert (endpoint.url, endpoint.base, endpoint.label) == ("http://Host:8000/", "http://host:8000", "Host:8000")
+    assert ReplicaEndpoint("https://h", name="gpu-1").label == "gpu-1"
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://h/", "HTTP://h:1", "http://[::1]:65535", "http://10.0.0.1:8000/"])
+def test_base_urls_are_accepted(url: str) -> None:
+    assert ReplicaEndpoint(url).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ws://h", "must start with http:// or https://"),
+        ("ftp://h", "must start with http"),
+        ("h:8000", "must start with http"),
+        ("", "must start with http"),
+        ("http://", "names no host"),
+        ("http://:8000", "names no host"),
+        ("http://h/v1/stream", "without a path"),
+        ("http://h//", "without a path"),
+        ("http://h?x=1", "query/fragment"),
+        ("http://h#top", "query/fragment"),
+        ("http://h?", "query/fragment"),
+        ("http://h/#", "query/fragment"),
+        ("http://u:p@h", "user name or password"),
+        ("http://h:0", "valid port"),
+        ("http://h:65536", "valid port"),
+        ("http://h:eighty", "valid port"),
+        ("http://[::1", "Invalid IPv6"),
+    ],
+)
+def test_other_urls_are_value_errors(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match="1 validation error") as caught:
+        ReplicaEndpoint(url)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"replicas": ()}, "no replicas"),
+        ({"replicas": (ReplicaEndpoint("http://a"), ReplicaEndpoint("http://a"))}, "Duplicate url 'http://a'"),
+        ({"replicas": (ReplicaEndpoint("http://a"), ReplicaEndpoint("http://A/"))}, "Duplicate url 'http://A/'"),
+        (
+            {"replicas": (ReplicaEndpoint("http://a", name="x"), ReplicaEndpoint("http://b", name="x"))},
+            "Duplicate name 'x'",
+        ),
+        ({"health_check_interval_seconds": 0}, "health_check_interval_seconds"),
+        ({"health_check_interval_seconds": -1}, "health_check_interval_seconds"),
+        ({"health_check_timeout_seconds": 0}, "health_check_timeout_seconds"),
+        ({"health_check_timeout_seconds": float("inf")}, "health_check_timeout_seconds"),
+        ({"health_check_path": "health"}, "health_check_path"),
+        ({"health_check_path": "/health?deep=1"}, "health_check_path"),
+        ({"failure_threshold": 0}, "failure_threshold"),
+        ({"recovery_threshold": 0}, "recovery_threshold"),
+        ({"port": 65536}, "port"),
+        ({"port": -1}, "port"),
+        ({"host": ""}, "host"),
+        ({"port": 9000, "status_port": 9000}, "status_port must differ"),
+        ({"streams": ()}, "streams"),
+        ({"streams": ({"path": "/a"}, {"path": "/a"})}, "Duplicate path '/a'"),
+        ({"streams": ({"path": "/status"},)}, "page of the router's own"),
+        ({"streams": ({"path": "v1"},)}, "streams.0.path"),
+        ({"dialect": "grpc"}, "dialect"),
+        ({"balance": "best"}, "balance"),
+        ({"timeouts": {"ping_interval_seconds": 60}}, "must be below dead_peer_seconds"),
+        ({"timeouts": {"close_seconds": 0}}, "close_seconds"),
+        ({"limits": {"hold_bytes": 10}}, "hold_bytes"),
+        ({"limits": {"attempts": 0}}, "attempts"),
+        ({"line": {"length": -1}}, "length"),
+        ({"tls": {"certificate": "c.pem"}}, "certificate and key go together"),
+        ({"tls": {"key": "k.pem"}}, "certificate and key go together"),
+        ({"affinity": {"keys": ("client_id", "token")}}, "'token' is not client_id, query:NAME"),
+        ({"affinity": {"keys": ("header:",)}}, "'header:' is not"),
+        ({"shutdown": {"drain_seconds": -1}}, "drain_seconds"),
+        ({"helth_check_path": "/x"}, "helth_check_path"),
+    ],
+)
+def test_bad_values_are_value_errors(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match="validation error") as caught:
+        RouterConfig(**{"replicas": ONE, **values})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{"weight": 0}, {"weight": -1}, {"weight": float("nan")}, {"name": ""}])
+def test_bad_endpoints_are_value_errors(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        ReplicaEndpoint("http://a", **values)
+
+
+@pytest.mark.parametrize("room", [0, -1])
+def test_a_replica_has_room_for_one_session_at_least(room: int) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more, or auto"):
+        ReplicaEndpoint("http://a", max_sessions=room)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"port": 0, "status_port": 0},
+        {"status_port": 9000, "status_host": "127.0.0.1"},
+        {"replicas": (ReplicaEndpoint("http://a", primary=True), ReplicaEndpoint("http://b", primary=True))},
+        {"replicas": (*ONE, ReplicaEndpoint("https://a", name="tls"), ReplicaEndpoint("http://a:81"))},
+        {"streams": ({"path": "/v1/stream"}, {"path": "/ws", "dialect": "dreamverse", "balance": "hash"})},
+        {"affinity": {"keys": ()}},
+        {"affinity": {"keys": ("client_id", "query:user", "header:X-User", "cookie:id")}},
+        {"tls": {"certificate": "c.pem", "key": "k.pem"}},
+        {"shutdown": {"drain_seconds": 0, "spread_seconds": 0}},
+    ],
+)
+def test_what_is_allowed(values: dict[str, Any]) -> None:
+    RouterConfig(**{"replicas": ONE, **values})
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        RouterConfig(replicas=(), port=-1, failure_threshold=0, dialect="x")
+    assert {error["loc"] for error in caught.value.errors()} == {
+        ("replicas",),
+        ("port",),
+        ("failure_threshold",),
+        ("dialect",),
+    }
+
+
+def test_a_configuration_is_frozen() -> None:
+    config = RouterConfig(replicas=ONE)
+    for model, name in ((config, "port"), (config.replicas[0], "url"), (config.timeouts, "close_seconds")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(model, name, "changed")
+    assert isinstance(config.replicas, tuple)
+    assert hash(config) == hash(RouterConfig(replicas=ONE))

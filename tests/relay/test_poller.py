@@ -1,0 +1,223 @@
+"""`Poller.drive` means: call step whenever the socket is readable, until it returns something."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_router.poller import EVENTS_PER_TURN, Poller
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+async def poller(nursery: trio.Nursery) -> AsyncIterator[Poller]:
+    with Poller() as poller, trio.fail_after(10):
+        nursery.start_soon(poller.run)
+        yield poller
+        nursery.cancel_scope.cancel()
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def make_pair() -> Iterator[Callable[[], Pair]]:
+    """Makes connected sockets that do not block; closes them all."""
+    with contextlib.ExitStack() as stack:
+
+        def make() -> Pair:
+            ends = socket.socketpair()
+            for end in ends:
+                stack.enter_context(end).setblocking(False)
+            return ends
+
+        yield make
+
+
+@pytest.fixture
+def pair(make_pair: Callable[[], Pair]) -> Pair:
+    return make_pair()
+
+
+async def test_step_is_called_until_it_returns_something(poller: Poller, pair: Pair, nursery: trio.Nursery) -> None:
+    here, there = pair
+    got: list[bytes] = []
+
+    def step() -> str | None:
+        got.append(here.recv(1))
+        return "done" if got[-1] == b"!" else None
+
+    there.send(b"abc")
+    nursery.start_soon(later, lambda: there.send(b"d!e"))
+    assert await poller.drive(here.fileno(), step) == "done"
+    assert b"".join(got) == b"abcd!"
+    assert here.recv(10) == b"e"
+    assert poller.waiting == 0
+
+
+async def later(act: Callable[[], object]) -> None:
+    await wait_all_tasks_blocked()
+    act()
+
+
+async def test_it_equals_the_naive_loop(poller: Poller, make_pair: Callable[[], Pair]) -> None:
+    """The same steps over the same bytes, by Trio's own waiting and by the poller."""
+
+    async def naive(fd: int, step: Callable[[], T | None]) -> T:
+        while (result := step()) is None:
+            await trio.lowlevel.wait_readable(fd)
+        return result
+
+    async def count_lines(drive: Callable[[int, Callable[[], int | None]], Awaitable[int]]) -> tuple[int, bytes]:
+        here, there = make_pair()
+        buffer = bytearray()
+
+        def step() -> int | None:
+            try:
+                data = here.recv(3)
+            except BlockingIOError:
+                return None
+            buffer.extend(data)
+            return None if data else buffer.count(b"\n")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_slowly, there, [b"one\ntw", b"o\n", b"", b"three\n"])
+            return await drive(here.fileno(), step), bytes(buffer)
+
+    assert await count_lines(naive) == await count_lines(poller.drive) == (3, b"one\ntwo\nthree\n")
+
+
+async def send_slowly(there: socket.socket, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        await wait_all_tasks_blocked()
+        there.send(piece)
+    there.shutdown(socket.SHUT_WR)
+
+
+async def test_the_end_of_a_stream_is_readable(poller: Poller, pair: Pair) -> None:
+    here, there = pair
+    there.close()
+    assert await poller.drive(here.fileno(), lambda: here.recv(1) == b"") is True
+
+
+async def test_what_step_raises_is_raised_in_the_task_that_waits(poller: Poller, pair: Pair) -> None:
+    here, there = pair
+    there.send(b"x")
+
+    def step() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await poller.drive(here.fileno(), step)
+    assert poller.waiting == 0
+    assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"  # the poller lives, the socket is free
+
+
+async def test_cancelling_takes_the_socket_out(poller: Poller, pair: Pair) -> None:
+    here, there = pair
+    calls: list[None] = []
+    with trio.move_on_after(0) as scope:
+        await poller.drive(here.fileno(), lambda: calls.append(None))
+    assert scope.cancelled_caught
+    assert poller.waiting == 0
+    there.send(b"x")
+    await wait_all_tasks_blocked()
+    assert calls == []
+    assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"
+
+
+async def test_wake_gives_a_result_and_takes_the_socket_out(
+    poller: Poller, pair: Pair, nursery: trio.Nursery
+) -> None:
+    here, _ = pair
+    nursery.start_soon(later, lambda: poller.wake(here.fileno(), "look"))
+    assert await poller.drive(here.fileno(), lambda: None) == "look"
+    assert poller.waiting == 0
+    poller.wake(here.fileno(), "nobody is in it")
+
+
+async def test_a_step_that_wakes_itself(poller: Poller, pair: Pair) -> None:
+    """What it returns or raises comes before what it was woken with: only one of them can be told."""
+    here, there = pair
+    there.send(b"x")
+
+    def step(result: str | None) -> str | None:
+        poller.wake(here.fileno(), "woken")
+        return result
+
+    def explode() -> None:
+        step(None)
+        raise KeyError("mine")
+
+    assert await poller.drive(here.fileno(), lambda: step(None)) == "woken"
+    assert await poller.drive(here.fileno(), lambda: step("returned")) == "returned"
+    with pytest.raises(KeyError, match="mine"):
+        await poller.drive(here.fileno(), explode)
+    assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"
+
+
+async def test_a_step_that_wakes_another_one(
+    poller: Poller, make_pair: Callable[[], Pair], nursery: trio.Nursery
+) -> None:
+    """Both are readable in the same turn; the one that was woken is not called any more."""
+    calls: list[int] = []
+    results: list[str] = []
+    ends = [make_pair(), make_pair()]
+
+    async def wait(number: int) -> None:
+        def step() -> str:
+            calls.append(number)
+            poller.wake(ends[1 - number][0].fileno(), "woken")
+            return "returned"
+
+        results.append(await poller.drive(ends[number][0].fileno(), step))
+
+    for number, (_, there) in enumerate(ends):
+        there.send(b"x")
+        nursery.start_soon(wait, number)
+    await wait_all_tasks_blocked()
+    assert len(calls) == 1
+    assert sorted(results) == ["returned", "woken"]
+
+
+async def test_a_busy_socket_starves_nobody(
+    poller: Poller, make_pair: Callable[[], Pair], nursery: trio.Nursery
+) -> None:
+    """Level-triggered, one step a turn: who has more to read is served again after the others."""
+    count = EVENTS_PER_TURN * 2 + 1
+    calls: list[int] = []
+
+    async def wait(number: int) -> None:
+        here, there = make_pair()
+        there.send(b"xxx!")
+
+        def step() -> bool | None:
+            calls.append(number)
+            return here.recv(1) == b"!" or None
+
+        await poller.drive(here.fileno(), step)
+
+    for number in range(count):
+        nursery.start_soon(wait, number)
+    await wait_all_tasks_blocked()
+    assert poller.waiting == 0
+    assert all(calls.count(number) == 4 for number in range(count))
+    third = next(i for i, number in enumerate(calls) if calls[:i].count(number) == 2)
+    assert set(calls[:third]) == set(range(count)), "somebody was served a third time before another one was served"
+
+
+async def test_a_closed_socket_is_refused_and_leaves_nothing(poller: Poller) -> None:
+    here, there = socket.socketpair()
+    fd = here.fileno()
+    here.close()
+    there.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await poller.drive(fd, lambda: None)
+    assert poller.waiting == 0
