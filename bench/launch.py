@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _READY_TIMEOUT_S = 20.0
 _POLL_S = 0.02
-_STOP_TIMEOUT_S = 3.0
+_STOP_TIMEOUT_S = 1.0  # a router that drains its sessions politely is not waited for
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -84,6 +84,12 @@ def _cpu(pid: int) -> Cpu:
     return Cpu(total, user, system)
 
 
+def machine_busy() -> float:
+    """CPU seconds that all processes of the machine have used since it was started, in ticks."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+
+
 def memory_of(pids: Iterable[int]) -> Memory:
     """Memory of these processes together, from smaps_rollup (kernel memory of sockets is not in it)."""
     return sum((_memory(pid) for pid in pids), Memory())

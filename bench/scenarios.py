@@ -31,7 +31,7 @@ class Profile:
 
 
 FULL = Profile("full", 3, 0.5, 2.0, 1.0, (1, 10, 100, 1000, 8000), ours_between=True)
-QUICK = Profile("quick", 1, 0.15, 0.4, 0.3, (10, 1000), ours_between=False)
+QUICK = Profile("quick", 1, 0.1, 0.35, 0.3, (10, 1000), ours_between=False)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ SCENARIOS = {
             0,
             stretch=0.75,
             fresh=True,
+            quick_peers=_FEW | {"nginx", "envoy", "seed"},
             never=frozenset({DIRECT}),
         ),
     )
@@ -135,6 +136,7 @@ def _flow(result: dict[str, Any]) -> Figures:
         "mib_per_s": size / wire.MIB / seconds,
         "client_cpu_share": cpu["client"]["total"] / seconds,
         "replica_cpu_share": cpu["replica"]["total"] / seconds,
+        "others_cpu_share": result["others_cpu"] / seconds,
     }
     if "router" in cpu:
         figures["cpu_us_per_message"] = cpu["router"]["total"] / messages * 1e6
@@ -152,6 +154,7 @@ def _spread(name: str, unit: str, scale: float, found: dict[str, float]) -> Figu
 def _churn(result: dict[str, Any]) -> Figures:
     count, seconds, cpu = result["messages"], result["seconds"], result["cpu"]
     figures = {"sessions_per_s": count / seconds, "client_cpu_share": cpu["client"]["total"] / seconds}
+    figures["others_cpu_share"] = result["others_cpu"] / seconds
     if "router" in cpu and count:
         figures["cpu_ms_per_session"] = cpu["router"]["total"] / count * 1e3
         figures["router_cpu_share"] = cpu["router"]["total"] / seconds

@@ -7,6 +7,7 @@ had to be woken first: so a slot that is freed while somebody waits is taken in 
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -34,12 +35,13 @@ Tell = Callable[[int, int, float | None], None]
 class Visit:
     """One session, as the admission sees it: its wish, its rank, and how it is woken when its turn comes."""
 
-    __slots__ = ("bound", "cookie", "got_slot_at", "tell", "ticket", "turn", "wish")
+    __slots__ = ("bound", "cookie", "counted", "got_slot_at", "tell", "ticket", "turn", "wish")
 
     def __init__(self) -> None:
         self.wish = _NO_WISH
         self.cookie: tuple[str, str] | None = None  # (key, replica tag) of the router's own
         self.ticket: Ticket | None = None
+        self.counted = False  # among the sessions of its client
         self.bound: str | None = None  # the key under which the affinity table counts it as open
         self.tell: Tell | None = None
         self.turn: trio.Event | None = None
@@ -56,7 +58,7 @@ class Admission:
         self.affinity = AffinityTable(config.affinity.ttl_seconds, config.affinity.max_keys)
         self._clients: Counter[str] = Counter()
         self._waiting: dict[Ticket, Visit] = {}
-        self._somebody = trio.Event()
+        self._changed = trio.Event()  # set when `run` should look again
         rule = config.affinity
         self._cookie = AffinityCookie(rule.cookie, rule.secret or secrets.token_hex(32)) if rule.cookie else None
         registry.on_room = self._settle
@@ -67,7 +69,6 @@ class Admission:
         """A session begins; what is known of it before it says anything. `leave` must follow."""
         visit.cookie = self._cookie.read(request) if self._cookie else None
         visit.wish = Wish(client=client_of(request, address), balance=stream.balance)
-        self._clients[visit.wish.client] += 1
         self.identify(visit, request, client_id=None, preset=None)
 
     def identify(self, visit: Visit, request: RequestHead, *, client_id: str | None, preset: str | None) -> None:
@@ -77,22 +78,27 @@ class Admission:
             key = f"cookie:{visit.cookie[0]}"
         visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
 
-    def over_limit(self, visit: Visit) -> bool:
-        """Whether this client has too many sessions, this one included."""
+    def admit(self, visit: Visit) -> bool:
+        """Whether its client may have one session more; if so this one counts from now on."""
         limit = self._config.line.per_client
-        return limit is not None and self._clients[visit.wish.client] > limit
+        visit.counted = limit is None or self._clients[visit.wish.client] < limit
+        if visit.counted:
+            self._clients[visit.wish.client] += 1
+        return visit.counted
 
     def cookie_header(self, visit: Visit, placed: Replica | None, *, secure: bool) -> list[tuple[bytes, bytes]]:
         """The router's own cookie for the 101, if it is configured.
 
-        It names the replica that the session has, or, where none is picked yet, the one that it will prefer.
+        It names the replica that the session has, or, where none is picked yet, the one that it will prefer. `hash`
+        needs no name: the key leads to the same replica by itself, and a name would overrule it.
         """
         if self._cookie is None:
             return []
         key = visit.cookie[0] if visit.cookie else secrets.token_urlsafe(9)
         url = placed.url if placed is not None else self._known(visit)
-        if url is None:
-            likely = self._registry.select(now=trio.current_time())
+        balance = visit.wish.balance or self._config.balance
+        if url is None and balance != "hash":
+            likely = self._registry.select(now=trio.current_time(), balance=balance)
             url = likely.url if likely is not None else None
         tag = self._cookie.tag(url) if url else ""
         visit.cookie = (key, tag)
@@ -102,10 +108,11 @@ class Admission:
 
     def leave(self, visit: Visit) -> None:
         """The session is over, whatever it had."""
-        client = visit.wish.client
-        self._clients[client] -= 1
-        if not self._clients[client]:
-            del self._clients[client]
+        if visit.counted:
+            client = visit.wish.client
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
         if visit.bound is not None:
             self.affinity.closed(visit.bound, now=trio.current_time())
 
@@ -116,8 +123,8 @@ class Admission:
             visit.bound = visit.wish.key
             self.affinity.opened(visit.bound, replica.url)
 
-    def slot_ended(self, visit: Visit) -> None:
-        """The slot that it got was given back: a length for the estimates."""
+    def session_ended(self, visit: Visit) -> None:
+        """A session that had opened gives its slot back: a length for the estimates."""
         self.line.remember(trio.current_time() - visit.got_slot_at)
 
     def _known(self, visit: Visit) -> str | None:
@@ -162,17 +169,21 @@ class Admission:
         ticket = visit.ticket
         assert ticket is not None
         visit.tell, visit.turn = tell, trio.Event()
+        ticket.told = None
         self.line.join(ticket)
         self._waiting[ticket] = visit
-        self._somebody.set()
-        self._tell(visit, self.line.tickets.index(ticket) + 1)
+        began = trio.current_time()
+        self._tell(ticket, self.line.tickets.index(ticket) + 1, began)
+        self._changed.set()
         try:
-            with trio.move_on_at(ticket.joined_at + self._config.line.timeout_seconds):
+            with trio.move_on_at(began + self._config.line.timeout_seconds - ticket.waited):
                 await visit.turn.wait()
             slot = ticket.take()
         finally:
+            ticket.waited += trio.current_time() - began
             self.line.leave(ticket)
             del self._waiting[ticket]
+            self._changed.set()
             if (unwanted := ticket.take()) is not None:  # its turn came in the moment in which it was cancelled
                 self._registry.release(unwanted, now=trio.current_time())
         if slot is None:
@@ -185,6 +196,7 @@ class Admission:
         """Give what is free to whoever is first, and wake him."""
         if not self.line.tickets:
             return
+        self._changed.set()
         for ticket in self.line.settle(self._registry, now=trio.current_time()):
             visit = self._waiting.get(ticket)
             if visit is not None and visit.turn is not None:
@@ -195,27 +207,31 @@ class Admission:
     async def run(self) -> None:
         """Until cancelled: tell who waits how it goes, and see to slots that become free by the passing of time."""
         while True:
-            await self._somebody.wait()
-            while self._waiting:
-                now = trio.current_time()
-                wake_at = min(now + TELL_SECONDS, self._registry.next_change(now))
-                await trio.sleep_until(wake_at)
-                self._settle()
-                if trio.current_time() >= now + TELL_SECONDS:
-                    self._tell_all()
-            self._somebody = trio.Event()
+            self._settle()
+            self._changed = trio.Event()
+            now = trio.current_time()
+            with trio.move_on_at(min(self._tell_all(now), self._next_change(now))):
+                await self._changed.wait()
 
-    def _tell_all(self) -> None:
-        for position, ticket in self.line.places():
-            self._tell(self._waiting[ticket], position)
+    def _next_change(self, now: float) -> float:
+        return self._registry.next_change(now) if self._waiting else math.inf
 
-    def _tell(self, visit: Visit, position: int) -> None:
-        ticket = visit.ticket
-        assert ticket is not None
+    def _tell_all(self, now: float) -> float:
+        """Tell all who have not been told yet. Returns when the next one may be told."""
+        return min((self._tell(ticket, place, now) for place, ticket in self.line.places()), default=math.inf)
+
+    def _tell(self, ticket: Ticket, position: int, now: float) -> float:
+        """Tell one, unless he knows, or was told something a moment ago. Returns when to try again."""
         place = (position, len(self.line))
-        if visit.tell is not None and ticket.told != place:
-            ticket.told = place
-            visit.tell(*place, self._estimate(position))
+        if ticket.told == place:
+            return math.inf
+        if now < ticket.told_at + TELL_SECONDS:
+            return ticket.told_at + TELL_SECONDS
+        ticket.told, ticket.told_at = place, now
+        tell = self._waiting[ticket].tell
+        assert tell is not None
+        tell(*place, self._estimate(position))
+        return math.inf
 
     def _estimate(self, position: int) -> float | None:
         in_use = sum(replica.taken for replica in self._registry.replicas)

@@ -55,8 +55,9 @@ def _app() -> QuartTrio:
 
 
 async def _unconfigured(scope: Any, receive: Any, send: Any) -> None:
-    """Refuse to start. Not at the import: the module may have been imported for `make_asgi_app`."""
-    raise ConfigError([f"no configuration: name a file in {CONFIG_VARIABLE}"])
+    """Refuse to start. Not already at the import: that may have been for `make_asgi_app`."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": f"no configuration: name a file in {CONFIG_VARIABLE}"})
 
 
 # hypercorn looks the name up among the module's variables, so a lazy ``__getattr__`` would not be seen.

@@ -6,6 +6,7 @@ is cancelled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import ssl
@@ -107,7 +108,8 @@ class _Prober:
         url = self._replica.endpoint.base + self._config.health_check_path
         timeout = self._config.health_check_timeout_seconds
         asked_at = trio.current_time()
-        report = None
+        health: dict[str, Any] | None = None
+        report: Report | None = None
         error: str | None = f"no answer within {timeout:g} s"
         latency: float | None = None
         with trio.move_on_after(timeout):
@@ -115,9 +117,11 @@ class _Prober:
                 if self._injected is not None:
                     latency, error = await self._injected(url, timeout=timeout)
                 else:
-                    latency, error, report = await self._ask(url, asked_at)
+                    latency, error, health = await self._ask(url)
             except Exception as exc:  # whatever an injected http_get raises is a bad probe, and no more
                 error = _words(exc)
+        if health is not None:
+            report = await self._report(health, asked_at)
         self._tell(latency, error, report)
 
     def _tell(self, latency: float | None, error: str | None, report: Report | None) -> None:
@@ -127,24 +131,26 @@ class _Prober:
                 replica, latency_ms=latency, wall=time.time(), now=trio.current_time(), report=report
             )
         else:
-            changed = registry.probe_failed(replica, error)
+            changed = registry.probe_failed(replica, error, now=trio.current_time())
         if changed:
             log_flip(replica, error)
 
-    async def _ask(self, url: str, asked_at: float) -> tuple[float, str | None, Report | None]:
+    async def _ask(self, url: str) -> tuple[float, str | None, dict[str, Any] | None]:
         started = time.perf_counter()
         answer = await self._client.get(url)
         latency = (time.perf_counter() - started) * 1000
         if answer.status_code >= 400:
             return latency, f"HTTP {answer.status_code}", None
-        return latency, None, await self._report(_fields(answer), asked_at)
+        return latency, None, _fields(answer)
 
     async def _report(self, health: dict[str, Any], asked_at: float) -> Report | None:
+        """What the replica says of itself. It was found to be well before: without an answer there is only less to know."""
         ready: dict[str, Any] = {}
         if self._reports:
-            answer = await self._client.get(self._replica.endpoint.base + "/readyz")
-            self._reports = answer.status_code != 404
-            ready = _fields(answer)
+            with trio.move_on_after(self._config.health_check_timeout_seconds), contextlib.suppress(httpx.HTTPError):
+                answer = await self._client.get(self._replica.endpoint.base + "/readyz")
+                self._reports = answer.status_code != 404
+                ready = _fields(answer)
         return read_report(health, ready, asked_at)
 
 
@@ -152,6 +158,11 @@ def log_flip(replica: Replica, error: str | None) -> None:
     """One line when a replica's status changes; none for single probes or dials."""
     level = log.info if error is None else log.warning
     level(f"replica is {replica.health.status}", replica=replica.label, url=replica.url, error=error)
+
+
+def log_ejection(replica: Replica, error: str, *, seconds: float) -> None:
+    """One line when a replica is left out for a while because sessions failed on it."""
+    log.warning("replica is ejected", replica=replica.label, url=replica.url, seconds=round(seconds, 1), error=error)
 
 
 def _words(exc: BaseException) -> str:

@@ -5,6 +5,8 @@ This is the `relay.Provider` of real sessions. It holds at most one slot at a ti
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
 from trio_router.admission import Visit
@@ -17,20 +19,23 @@ from trio_router.core.outcome import Cause, End, Phase, Side, Try
 from trio_router.core.registry import Slot
 from trio_router.core.replica import Replica
 from trio_router.core.upgrade import Upgrade
-from trio_router.health import log_flip
+from trio_router.health import log_ejection, log_flip
 from trio_router.leg import Leg
 from trio_router.relay import Relay
 from trio_router.services import Services
 from trio_router.upstream import Dialled
 
-#: Ends of a committed session that are the replica's failure, and count against its health.
-FAILURES = frozenset({Cause.VANISHED, Cause.DEAD, Cause.SLOW, Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
+#: Ends behind which the replica may still be there, and busy with the session.
+LEFT_BUSY: Final = frozenset({Cause.SILENT, Cause.DEAD, Cause.SLOW, Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
+#: Ends of a session that are the replica's failure, and count against its health.
+FAILURES: Final = LEFT_BUSY | {Cause.VANISHED}
 
 
 class Placement:
     """See the module. What a replica may be asked for (``request``, ``upgrade``) is forgotten at the commit point."""
 
     __slots__ = (
+        "_committed",
         "_connected",
         "_dialect",
         "_failed",
@@ -53,6 +58,7 @@ class Placement:
         self._upgrade: Upgrade | None = upgrade
         self._failed: tuple[Replica, ...] = ()
         self._ready: Leg | End | None = None
+        self._committed = False
         self._connected = False  # the slot's replica has a connection of this session
 
     @property
@@ -73,7 +79,7 @@ class Placement:
         None: the client is accepted first. Not for a request that will be refused anyway: it shall cost no GPU.
         """
         found: Dialled | End | None = None
-        if self._services.admission.over_limit(self.visit):
+        if not self._services.admission.admit(self.visit):
             found = End(Side.CLIENT, Cause.CLIENT_LIMIT)
         elif not self._dialect.client_speaks_first and request.asks_correctly:
             found = await self._find(None)
@@ -102,12 +108,12 @@ class Placement:
     def attempt_failed(self, end: End) -> None:
         """See `relay.Provider`."""
         assert self.slot is not None
-        replica = self.slot.replica
-        self._release(linger=end.cause in (Cause.SILENT, Cause.DEAD))
-        self._note(replica, end.detail or end.cause, refused=end.cause is Cause.REJECTED)
+        self._note(self.slot.replica, end.detail or end.cause, refused=end.cause is Cause.REJECTED)
+        self._release(linger=end.cause in LEFT_BUSY)
 
     def committed(self) -> None:
         """See `relay.Provider`."""
+        self._committed = True
         self._request = self._upgrade = None
         if self.slot is not None:
             self._services.registry.session_opened(self.slot.replica)
@@ -120,12 +126,14 @@ class Placement:
             await self._ready.aclose()
         if self.slot is None:
             return
-        by_replica = end.side is Side.REPLICA
+        replica, by_replica = self.slot.replica, end.side is Side.REPLICA
         if by_replica and end.cause in FAILURES:
-            now = trio.current_time()
-            if self._services.registry.session_failed(self.slot.replica, end.detail or end.cause, now=now):
-                log_flip(self.slot.replica, end.detail or end.cause)
-        self._release(linger=self._connected and not by_replica)
+            self._blame(replica, end.detail or end.cause)
+        elif by_replica and end.cause is Cause.REJECTED:
+            self._services.registry.session_rejected(replica, now=trio.current_time())
+        elif self._committed:
+            self._services.registry.session_ended(replica)
+        self._release(linger=self._connected and (not by_replica or end.cause in LEFT_BUSY))
 
     # Finding
 
@@ -178,31 +186,39 @@ class Placement:
         try:
             dialled = await self._services.dialler.dial(slot.replica.endpoint, self._upgrade)
         except DialError as exc:
-            self._release()
             if relay is None and exc.is_answer:
+                self._release()
                 return End(Side.REPLICA, Cause.HANDSHAKE_FAILED, detail=str(exc.status))
             self._note(slot.replica, str(exc), refused=exc.refused)
+            self._release()
             return None
         except BaseException:
-            self._release()
+            self._release(linger=True)  # it may have been accepted in this moment
             raise
         self._connected = True
         return dialled
 
     def _note(self, replica: Replica, why: str, *, refused: bool) -> None:
+        """An attempt failed. Told before its slot is given back, or the next one in the line would be sent there too."""
         self.tries = (*self.tries, Try(replica.label, why))
-        now, registry = trio.current_time(), self._services.registry
         if refused:
-            registry.session_rejected(replica, now=now)
+            self._services.registry.session_rejected(replica, now=trio.current_time())
             return
         self._failed = (*self._failed, replica)
-        if registry.session_failed(replica, why, now=now):
+        self._blame(replica, why)
+
+    def _blame(self, replica: Replica, why: str) -> None:
+        now, ejected_until = trio.current_time(), replica.ejected_until
+        if self._services.registry.session_failed(replica, why, now=now, opened=self._committed):
             log_flip(replica, why)
+        if replica.ejected_until > max(now, ejected_until):
+            log_ejection(replica, why, seconds=replica.ejected_until - now)
 
     def _release(self, *, linger: bool = False) -> None:
         slot, self.slot, self._connected = self.slot, None, False
         if slot is not None:
-            self._services.admission.slot_ended(self.visit)
+            if self._committed:
+                self._services.admission.session_ended(self.visit)
             self._services.registry.release(slot, now=trio.current_time(), linger=linger)
 
     def _none_left(self) -> End:

@@ -145,8 +145,11 @@ class Pump:
         self.sink = sink
         if self.kept:
             self.bytes += len(self.kept)
-            self.outbox.append(memoryview(bytes(self.kept)))
-        self.wake()
+            self._put(memoryview(bytes(self.kept)))
+            if len(self.kept) > self.kept_limit:
+                self.kept = None
+        if self.outbox or self._paused is not None:
+            self.wake()
 
     def detach(self) -> None:
         """The sink is gone: keep what comes until there is another."""
@@ -180,13 +183,16 @@ class Pump:
     def _put_in(self) -> None:
         words, self._words = self._words, []
         for word in words:
-            data = memoryview(word)
-            sent = 0 if self.outbox or self.sink is None else self.sink.send_nowait(data)
-            if sent < len(data):
-                self.outbox.append(data[sent:])
+            self._put(memoryview(word))
         self.parted = self._parting
         if self.outbox:
             self.wake()
+
+    def _put(self, data: memoryview) -> None:
+        """Write what the sink takes at once; the rest, which must be memory of its own, waits."""
+        sent = 0 if self.outbox or self.sink is None else self.sink.send_nowait(data)
+        if sent < len(data):
+            self.outbox.append(data[sent:])
 
     def wake(self) -> None:
         """Make the pump's task look again at what there is to do."""

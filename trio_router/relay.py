@@ -66,6 +66,8 @@ MOVABLE: Final = frozenset(
 OFFENCES: Final = frozenset({Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
 #: For the last words of a session that crashed, if they cannot be written at once.
 CRASH_SECONDS: Final = 1.0
+#: What a replica's words before the commit point say about it.
+_LOST: Final = {Verdict.REFUSED: Cause.REJECTED, Verdict.FAILED: Cause.VANISHED}
 
 
 class Relay:
@@ -287,8 +289,8 @@ class Relay:
             return False
         if not self.committed:
             verdict = self.dialect.opening(found, flow.payload())
-            if verdict is Verdict.REFUSED:
-                flow.end = End(Side.REPLICA, Cause.REJECTED, detail=flow.payload()[:200].decode(errors="replace"))
+            if verdict in _LOST:
+                flow.end = End(Side.REPLICA, _LOST[verdict], detail=flow.payload()[:200].decode(errors="replace"))
                 return False
             if verdict is Verdict.COMMIT:
                 self._commit()

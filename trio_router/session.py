@@ -183,4 +183,4 @@ class Session:
             tries=self.tries,
         )
         self._services.book.end(self, outcome)
-        log.info("session ended", session=self.id, client=self.client, **outcome.fields())
+        log.info("session ended", session=self.id, client=self.client, key=self.key, **outcome.fields())

@@ -63,6 +63,7 @@ class Window:
     def __init__(self, pids: dict[str, list[int]], counters: Callable[[], dict[str, int]]) -> None:
         self._pids = {**pids, "client": [os.getpid()]}
         self._counters = counters
+        self._busy = proc.machine_busy()
         self._at, self._cpu, self._counts = self._read()
 
     def _read(self) -> tuple[float, dict[str, proc.Cpu], dict[str, int]]:
@@ -71,8 +72,11 @@ class Window:
 
     def close(self) -> dict[str, Any]:
         at, cpu, counts = self._read()
+        used = {name: cpu[name] - self._cpu[name] for name in cpu}
+        others = proc.machine_busy() - self._busy - sum(each.total for each in used.values())
         return {
             "seconds": round(at - self._at, 6),
-            "cpu": {name: (cpu[name] - self._cpu[name]).as_dict() for name in cpu},
+            "cpu": {name: each.as_dict() for name, each in used.items()},
+            "others_cpu": round(max(0.0, others), 3),
             **{name: counts[name] - self._counts[name] for name in counts},
         }

@@ -66,19 +66,31 @@ def test_a_key_moves_with_its_last_session_and_stays_open_until_all_have_ended()
     table.closed("k", now=0.0)
     assert table.look_up("k", now=1000.0) == "http://b"
     table.closed("k", now=1000.0)
-    table.closed("k", now=1000.0)
-    assert table.look_up("k", now=1010.0) is None
+    assert table.look_up("k", now=1009.0) == "http://b"
+    table.opened("k", "http://c")
+    assert table.look_up("k", now=2000.0) == "http://c"
 
 
-def test_the_longest_unused_key_goes_first() -> None:
+def test_the_longest_idle_keys_go_first_and_open_ones_never() -> None:
     table = AffinityTable(ttl_seconds=10.0, max_keys=2)
-    for key in ("a", "b"):
+    for now, key in enumerate("abc"):
         table.opened(key, f"http://{key}")
-    table.closed("a", now=0.0)
-    table.opened("c", "http://c")
-    assert [table.look_up(key, now=0.0) for key in ("a", "b", "c")] == ["http://a", None, "http://c"]
-    table.closed("b", now=0.0)
-    assert len(table) == 2
+        table.closed(key, now=float(now))
+    assert [table.look_up(key, now=2.0) for key in "abc"] == [None, "http://b", "http://c"]
+    for key in "def":
+        table.opened(key, f"http://{key}")
+    assert [table.look_up(key, now=2.0) for key in "bcdef"] == [None, None, "http://d", "http://e", "http://f"]
+    table.closed("d", now=3.0)
+    assert (len(table), table.look_up("d", now=3.0)) == (2, None)
+
+
+def test_idle_keys_do_not_outlive_their_time_even_if_nobody_asks_for_them() -> None:
+    table = AffinityTable(ttl_seconds=10.0, max_keys=100)
+    for now in range(20):
+        table.opened(str(now), "http://a")
+        table.closed(str(now), now=float(now))
+    table.look_up("another", now=20.0)
+    assert len(table) == 9
 
 
 def test_a_cookie_goes_round() -> None:

@@ -83,6 +83,44 @@ def test_labels_are_side_phase_cause_and_tell_all_ends_apart() -> None:
     assert len({Outcome(*one).label for one in every}) == len(every)
 
 
+def test_the_fields_of_a_log_line_are_what_is_known() -> None:
+    assert set(outcome().fields()) == {
+        *("ended_by", "phase", "cause", "seconds", "bytes_up", "bytes_down", "messages_up", "messages_down")
+    }
+    full = Outcome(
+        Side.REPLICA,
+        Phase.STREAMING,
+        Cause.CLOSED,
+        detail="d",
+        client_sent=CloseInfo(4002, "quota"),
+        client_got=CloseInfo(1000),
+        replica_sent=CloseInfo(1001),
+        replica_got=CloseInfo(4002, "quota"),
+        up=Traffic(1, 2, 3),
+        down=Traffic(4, 5, 6),
+        seconds=1.23456,
+        replica="r0",
+        tries=(Try("r1", "refused"),),
+    )
+    assert full.fields() == {
+        "replica": "r0",
+        "ended_by": "replica",
+        "phase": "streaming",
+        "cause": "closed",
+        "detail": "d",
+        "close_from_client": "1000",
+        "close_to_client": "4002 quota",
+        "close_from_replica": "4002 quota",
+        "close_to_replica": "1001",
+        "seconds": 1.235,
+        "bytes_up": 1,
+        "bytes_down": 4,
+        "messages_up": 3,
+        "messages_down": 6,
+        "tries": ["r1: refused"],
+    }
+
+
 @pytest.mark.parametrize(
     ("info", "text"),
     [(CloseInfo(1000), "1000"), (CloseInfo(4002, "quota"), "4002 quota"), (CloseInfo(None), "1005")],

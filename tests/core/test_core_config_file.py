@@ -132,6 +132,7 @@ def test_every_mistake_is_reported_with_its_path() -> None:
         (["tls: {certificate: c.pem}"], "router.tls: certificate and key go together"),
         (["limits: {attempts: x}"], "router.limits.attempts: input should be a valid integer"),
         (["affinity: {keys: [client]}"], "router.affinity.keys: 'client' is not client_id"),
+        (["streams: [{path: /a, dialect: x}]"], "router.streams[0].dialect: input should be 'fastvideo'"),
         (["dialect: grpc"], "router.dialect: input should be 'fastvideo', 'dreamverse' or 'opaque' (got 'grpc')"),
     ],
 )
@@ -146,6 +147,14 @@ def test_a_secret_is_not_repeated() -> None:
         "router.affinity.secret: String should have at least 16 characters"
     ]
     assert "hunter2" not in str(problems("router: {replicas: [{url: 'http://me:hunter2@a'}]}"))
+
+
+def test_a_value_of_two_possible_kinds_has_a_path_without_the_kinds() -> None:
+    assert problems("router: {replicas: [{url: 'http://a', max_sessions: full}]}") == [
+        "router.replicas[0].max_sessions: input should be a valid integer, unable to parse string as an integer"
+        " (got 'full')",
+        "router.replicas[0].max_sessions: input should be 'auto' (got 'full')",
+    ]
 
 
 @pytest.mark.parametrize("second", ["http://a", "http://a/", "HTTP://A"])
@@ -206,7 +215,7 @@ def test_no_replicas_is_a_mistake(text: str) -> None:
         ("router: !!python/object:os.system {}", "line 1, column 9: not YAML: could not determine a constructor"),
         ("router: {port: 2024-99-99}", "not YAML: month must be in 1..12"),
         ("router: \x00", "not YAML: unacceptable character"),
-        ("[" * 400, "not YAML: maximum recursion depth exceeded"),
+        ("[" * 1000, "not YAML: maximum recursion depth exceeded"),
     ],
 )
 def test_what_is_no_configuration_at_all(text: str, problem: str) -> None:

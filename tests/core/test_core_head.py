@@ -7,12 +7,13 @@ from core_samples import QUICK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_router.core.head import HOP_BY_HOP, Headers, RequestHead, forwarded_headers, parse_head
+from trio_router.core.head import HOP_BY_HOP, Headers, RequestHead, end_to_end, forwarded_headers, parse_head
 
 UPGRADE = (
     b"GET /v1/stream?token=s%20t&token=2&empty= HTTP/1.1\r\nHost: router:9000\r\nUpgrade: WebSocket\r\n"
     b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n"
-    b'Cookie: a=1; sid="x=y"\r\nCOOKIE: late=2\r\nbroken line\r\n\r\n'
+    b'Cookie: a=1; sid="x=y"\r\nCOOKIE: late=2\r\nbroken line\r\n'
+    b"Sec-WebSocket-Protocol: fv.2 , fv.1\r\nSec-WebSocket-Protocol: raw\r\n\r\n"
 )
 
 
@@ -33,7 +34,8 @@ def test_a_head_is_read() -> None:
     assert head.get(b"nothing") is None
     assert (head.query("token"), head.query("empty"), head.query("none")) == ("s t", None, None)
     assert (head.cookie("a"), head.cookie("sid"), head.cookie("late"), head.cookie("none")) == ("1", "x=y", "2", None)
-    assert len(head.headers) == 7
+    assert head.subprotocols == ("fv.2", "fv.1", "raw")
+    assert (len(head.headers), head.version) == (9, b"HTTP/1.1")
     assert head.wants_websocket
     assert head.asks_correctly
 
@@ -62,6 +64,23 @@ def test_what_is_an_upgrade_and_what_is_a_correct_one(was: bytes, becomes: bytes
 )
 def test_what_is_not_http_1_is_not_read(line: bytes) -> None:
     assert parse_head(line + b"\r\n\r\n") is None
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"abc", b"abc\nX-Forwarded-For: 10.0.0.1"),
+        (b"abc", b"abc\rX: 1"),
+        (b"abc", b"a\0c"),
+        (b"/v1/stream", b"/v1/stream\nX:1"),
+        (b"Host:", b"Host :"),
+        (b"Host:", b" Host:"),
+        (b"Host:", b":"),
+        (b"Host:", b"H(st:"),
+    ],
+)
+def test_what_another_reader_could_read_otherwise_is_not_read(was: bytes, becomes: bytes) -> None:
+    assert parse_head(UPGRADE.replace(was, becomes, 1)) is None
 
 
 @QUICK
@@ -105,6 +124,11 @@ def test_fields_named_by_connection_stay_here() -> None:
 def test_the_handshakes_own_fields_stay_here() -> None:
     names = (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol", b"sec-websocket-extensions")
     assert not {*names} & {*dict(forward(*((name, b"x") for name in names)))}
+
+
+def test_of_an_answer_too_only_the_end_to_end_fields_go_on() -> None:
+    answer = [(b"upgrade", b"websocket"), (b"set-cookie", b"a=1"), (b"sec-websocket-accept", b"x"), (b"server", b"s")]
+    assert end_to_end(answer) == [(b"set-cookie", b"a=1"), (b"server", b"s")]
 
 
 def test_where_the_request_came_from_is_added() -> None:

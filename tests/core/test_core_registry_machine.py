@@ -67,18 +67,17 @@ class Registry(RuleBasedStateMachine):
         assert self.heard == before + 1
         self.released.append(slot)
 
-    @rule(index=which, outcome=st.sampled_from(("opened", "rejected", "failed")))
+    @rule(index=which, outcome=st.sampled_from(("opened", "ended", "rejected", "unreachable", "died")))
     def session_reports(self, index: int, outcome: str) -> None:
         replica = self.registry.replicas[index]
         if outcome == "opened":
             self.registry.session_opened(replica)
+        elif outcome == "ended":
+            self.registry.session_ended(replica)
         elif outcome == "rejected":
             self.registry.session_rejected(replica, now=self.now)
         else:
-            usable = [r for r in self.registry.replicas if r.usable(self.now)]
-            changed = self.registry.session_failed(replica, "died", now=self.now)
-            if usable and not any(r.usable(self.now) for r in usable):
-                assert changed, "the last one may become unhealthy, but is not ejected"
+            self.registry.session_failed(replica, "gone", now=self.now, opened=outcome == "died")
 
     @rule(index=which, busy=st.none() | few, total=st.none() | few, age=st.floats(0.0, 30.0), warming=st.booleans())
     def probe_succeeds(self, index: int, busy: int | None, total: int | None, age: float, warming: bool) -> None:
@@ -95,11 +94,11 @@ class Registry(RuleBasedStateMachine):
 
     @rule(index=which)
     def probe_fails(self, index: int) -> None:
-        self.registry.probe_failed(self.registry.replicas[index], "timeout")
+        self.registry.probe_failed(self.registry.replicas[index], "timeout", now=self.now)
 
     @rule(index=which, state=st.sampled_from(AdminState))
     def operator_orders(self, index: int, state: AdminState) -> None:
-        self.registry.order(self.registry.replicas[index], state)
+        self.registry.order(self.registry.replicas[index], state, now=self.now)
 
     @invariant()
     def slots_held_are_sessions_open(self) -> None:
@@ -123,6 +122,11 @@ class Registry(RuleBasedStateMachine):
                 assert replica.admin is AdminState.READY
                 assert replica.taken < capacity
                 assert self.now >= max(replica.full_until, replica.ejected_until)
+
+    @invariant()
+    def ejection_leaves_somebody(self) -> None:
+        could = [r for r in self.registry.replicas if r.promising and not r.warming]
+        assert not could or any(r.usable(self.now) for r in could)
 
     def teardown(self) -> None:
         for slot in self.opened:

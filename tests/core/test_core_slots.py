@@ -198,3 +198,18 @@ def test_a_suspect_replica_wants_a_probe_soon() -> None:
     assert not replica.wants_probe(0.0)
     registry.probe_failed(replica, "timeout")
     assert replica.wants_probe(0.0)
+
+
+def test_others_are_doubtful_when_a_session_of_ours_began_or_ended_while_the_replica_was_asked() -> None:
+    registry, replica = one_replica()
+    slot = take(registry, 1.0)
+    busy(registry, replica, 2, asked_at=2.0)
+    assert (replica.others, replica.doubtful, replica.wants_probe(2.0)) == (1, False, False)
+    registry.release(slot, now=3.0)
+    assert (replica.doubtful, replica.wants_probe(3.0)) == (True, True)
+    busy(registry, replica, 1, asked_at=4.0)
+    assert not replica.doubtful
+    take(registry, 5.0)
+    assert replica.doubtful
+    busy(registry, replica, 1, asked_at=6.0)
+    assert (replica.others, replica.doubtful) == (0, False)

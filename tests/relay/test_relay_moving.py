@@ -8,6 +8,8 @@ from relay_ends import ASSIGNED, INIT, QUEUED, REJECTED, FarEnd, Scene, ended, f
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from websockets.frames import Opcode
 
+from trio_router.core.frames import CLOSE, TEXT, close_payload, frame
+
 
 async def begun(scene: Scene) -> FarEnd:
     """The client has said its first words to a replica that has said none."""
@@ -93,8 +95,7 @@ async def test_what_the_client_says_while_there_is_no_replica_follows(clock: Moc
 async def test_a_rejection_is_not_shown_to_the_client(clock: MockClock) -> None:
     async with relaying() as scene:
         full = await begun(scene)
-        await full.text(REJECTED)
-        await full.close(1013, "full")
+        await full.stream.send_all(frame(TEXT, REJECTED) + frame(CLOSE, close_payload(1013, "full")))
         await served(scene)
         assert [ended(end) for end in scene.offers.failed] == [("replica", "rejected")]
 

@@ -43,7 +43,6 @@ async def test_a_rejection_then_reaches_the_client_as_one(clock: MockClock) -> N
         replica = await said_too_much(scene)
         await replica.text(QUEUED)
         await replica.text(REJECTED)
-        await replica.close(1013)
         await scene.client.hears(Opcode.TEXT, QUEUED)
         await scene.client.hears_error("gpu_unavailable")
         await scene.client.hears_close(1013, "replicas_full")

@@ -83,8 +83,10 @@ class AffinityTable:
         self._bound()
 
     def closed(self, key: str, *, now: float) -> None:
-        """It ended."""
-        memory = self._open[key]
+        """It ended. Nothing happens if none is open."""
+        memory = self._open.get(key)
+        if memory is None:
+            return
         memory.open -= 1
         if not memory.open:
             memory.idle_since = now

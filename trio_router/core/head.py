@@ -6,6 +6,7 @@ hypercorn for the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,9 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
+
+_BARE: Final = re.compile(rb"[\0\r\n]")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,19 @@ class RequestHead:
 
 
 def parse_head(head: bytes) -> RequestHead | None:
-    """Read everything up to and with the empty line; None if it is not HTTP/1.1 at all."""
+    """Read everything up to and with the empty line; None if it is not HTTP/1.1.
+
+    Nor is what the next reader could take for another head than we did (RFC 9112 sections 2.2 and 5.1): a bare CR, LF
+    or NUL, a name with a space. Fields are sent on as they are, so nobody may smuggle one past us.
+    """
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
-    if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
+    if len(parts) != 3 or not parts[2].startswith(b"HTTP/1.") or _BARE.search(b"".join(lines)):
         return None
-    return RequestHead(parts[0], parts[1], parse_fields(lines[1:]), parts[2])
+    fields = parse_fields(lines[1:])
+    if not all(_TOKEN.fullmatch(name) for name, _ in fields):
+        return None
+    return RequestHead(parts[0], parts[1], fields, parts[2])
 
 
 def parse_fields(lines: Iterable[bytes]) -> Headers:

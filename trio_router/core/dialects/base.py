@@ -15,7 +15,8 @@ class Verdict(Enum):
 
     PASS = auto()  # give it to the client; the session can still be moved
     COMMIT = auto()  # give it to the client; from here on the session stays
-    REFUSED = auto()  # keep it from the client; the replica does not take the session
+    REFUSED = auto()  # keep it from the client; the replica has no room for the session
+    FAILED = auto()  # keep it from the client; the replica says that it failed
 
 
 @dataclass(frozen=True, slots=True)

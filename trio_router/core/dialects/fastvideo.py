@@ -10,10 +10,14 @@ from trio_router.core.frames import TEXT, WATCH_TEXT, Frame
 from .base import ClientHello, Verdict
 from .opaque import Opaque
 
-#: Errors before the commit point that say "not me, not now"; the others are the replica's answer to what the client said.
-REFUSING_ERRORS: Final = frozenset(
-    {"session_rejected", "gpu_unavailable", "worker_failed", "upstream_timeout", "internal_error"}
-)
+#: Errors before the commit point that are not the replica's answer to what the client said, and what they mean.
+REFUSALS: Final = {
+    "session_rejected": Verdict.REFUSED,
+    "gpu_unavailable": Verdict.REFUSED,
+    "worker_failed": Verdict.FAILED,
+    "upstream_timeout": Verdict.FAILED,
+    "internal_error": Verdict.FAILED,
+}
 FIRST_MESSAGE: Final = "session_init_v2"
 _COMPLETE: Final = b"ltx2_stream_complete"
 
@@ -43,8 +47,8 @@ class FastVideo(Opaque):
         fields = _object(payload) or {}
         if fields.get("type") == "queue_status":
             return Verdict.PASS
-        if fields.get("type") == "error" and _text(fields.get("code")) in REFUSING_ERRORS:
-            return Verdict.REFUSED
+        if fields.get("type") == "error":
+            return REFUSALS.get(_text(fields.get("code")) or "", Verdict.COMMIT)
         return Verdict.COMMIT
 
     def completes(self, payload: bytes) -> bool:
