@@ -94,7 +94,7 @@ class Router:
         """Serve until cancelled, or until a drain has ended. ``started`` with itself once the ports are open.
 
         Raises:
-            OSError: a port or a TLS file cannot be used.
+            StartError: (in a group) a port or a TLS file cannot be used.
         """
         self._started_at = trio.current_time()
         with self.services.poller:

@@ -17,9 +17,10 @@ from ._version import __version__
 from .app import Router, serve_until_signal
 from .checking import describe_config, probe_replicas
 from .core.config import RouterConfig
-from .core.errors import ConfigError
+from .core.errors import ConfigError, StartError
 from .logs import configure_logs
 from .settings import CONFIG_VARIABLE, load_config
+from .tls import client_tls, replica_tls
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,8 +38,8 @@ def serve(path: str | None) -> None:
     _calm_the_collector()
     try:
         trio.run(serve_until_signal, Router(config))
-    except* OSError as group:
-        raise _cannot_run(config, group.exceptions[0]) from None
+    except* StartError as group:
+        raise click.ClickException(str(_first(group))) from None
 
 
 @main.command()
@@ -48,6 +49,12 @@ def check(path: str | None, probe: bool) -> None:
     """Say what is wrong with a configuration, or print what would run."""
     config = _load(path)
     click.echo(describe_config(config))
+    try:
+        client_tls(config)
+        if any(replica.base.startswith("https") for replica in config.replicas):
+            replica_tls(config)
+    except StartError as exc:
+        raise click.ClickException(str(exc)) from None
     if probe:
         rows, good = trio.run(probe_replicas, config)
         click.echo(rows)
@@ -91,11 +98,10 @@ def _load(path: str | None) -> RouterConfig:
         sys.exit(2)
 
 
-def _cannot_run(config: RouterConfig, exc: BaseException) -> click.ClickException:
+def _first(exc: BaseException) -> BaseException:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
-    where = f"{config.host}:{config.port}"
-    return click.ClickException(f"cannot listen on {where}: {getattr(exc, 'strerror', None) or exc}")
+    return exc
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import ssl
 import time
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol
@@ -21,6 +20,7 @@ import trio
 from .core.config import RouterConfig
 from .core.registry import ReplicaRegistry
 from .core.replica import AdminState, Replica, Report
+from .tls import replica_tls
 
 log = structlog.get_logger("trio_router.health")
 
@@ -46,7 +46,7 @@ async def run_health_check_loop(
     ``http_get`` is called with each replica's URL plus the health path instead of going to the network; the replicas'
     own reports (`/readyz`) are then not asked for.
     """
-    async with _client(_verify(registry, config)) as client, trio.open_nursery() as nursery:
+    async with _client(registry, config) as client, trio.open_nursery() as nursery:
         for replica in registry.replicas:
             prober = _Prober(registry, config, replica, http_get, client)
             nursery.start_soon(prober.run, name=f"probes of {replica.label}")
@@ -54,21 +54,16 @@ async def run_health_check_loop(
 
 async def probe_once(registry: ReplicaRegistry, config: RouterConfig) -> None:
     """One probe of each replica, side by side."""
-    async with _client(_verify(registry, config)) as client, trio.open_nursery() as nursery:
+    async with _client(registry, config) as client, trio.open_nursery() as nursery:
         for replica in registry.replicas:
             nursery.start_soon(_Prober(registry, config, replica, None, client).probe)
 
 
-def _verify(registry: ReplicaRegistry, config: RouterConfig) -> str | bool:
-    """What https replicas are checked against. Loading the system's certificates takes 20 ms and 3 MiB: only if needed."""
+def _client(registry: ReplicaRegistry, config: RouterConfig) -> httpx.AsyncClient:
+    """One for all probes. Loading the system's certificates takes 20 ms and 3 MiB: only if a replica needs them."""
     secure = any(replica.endpoint.base.startswith("https") for replica in registry.replicas)
-    return (config.tls.replica_ca_file or True) if secure else False
-
-
-def _client(verify: str | bool) -> httpx.AsyncClient:
-    context: ssl.SSLContext | bool = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx.AsyncClient(verify=context, limits=limits, trust_env=False)
+    return httpx.AsyncClient(verify=replica_tls(config) if secure else False, limits=limits, trust_env=False)
 
 
 class _Prober:

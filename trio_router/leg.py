@@ -42,6 +42,11 @@ class Reader(Protocol):
         """Read at most so many bytes."""
         ...
 
+    @property
+    def missing(self) -> int:
+        """Fewer bytes than these are of no use yet; 0 if any are."""
+        ...
+
     def room(self) -> memoryview:
         """Put them here."""
         ...
@@ -53,6 +58,9 @@ class Reader(Protocol):
 
 #: One write to a stream that cannot tell how much it accepted: small enough that a slow peer is seen to move.
 STREAM_WRITE_BYTES: Final = 64 * 1024
+
+#: Never wait for more than this in the kernel; its buffer must hold twice as much.
+LOW_WATER_BYTES: Final = 512 * 1024
 
 
 class Leg:
@@ -110,7 +118,7 @@ class Leg:
 class SocketLeg(Leg):
     """A plain TCP connection. Owns ``sock``, which must not be blocking. ``early``: bytes that came with the handshake."""
 
-    __slots__ = ("_early", "_fd", "_poller", "_reader", "_sock")
+    __slots__ = ("_early", "_fd", "_low_water", "_poller", "_reader", "_sock")
 
     def __init__(self, sock: socket.socket, side: Side, poller: Poller, *, early: bytes = b"") -> None:
         super().__init__(side, trio.current_time())
@@ -119,6 +127,7 @@ class SocketLeg(Leg):
         self._poller = poller
         self._early = early
         self._reader: Reader | None = None
+        self._low_water = 0
 
     def drive(self, reader: Reader) -> Awaitable[Signal]:
         """See `Leg`."""
@@ -158,7 +167,21 @@ class SocketLeg(Leg):
             self.lose(exc.strerror or str(exc))
             n = 0
         self.pulse.heard_at = self._poller.now
-        return reader.took(n)
+        signal = reader.took(n)
+        missing = reader.missing
+        if missing != self._low_water:
+            self._wait_for(missing)
+        return signal
+
+    def _wait_for(self, missing: int) -> None:
+        """Ask the kernel to wake us for so many bytes, not for the first: a large frame is held until it is whole anyway.
+
+        The kernel sees to it that its buffer is large enough, and wakes us all the same at an end or an error (tcp(7),
+        SO_RCVLOWAT in socket(7)).
+        """
+        self._low_water = missing
+        if not self.gone:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
 
     def interrupt(self) -> None:
         """See `Leg`."""

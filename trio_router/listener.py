@@ -7,19 +7,19 @@ upgrade on a path that nobody knows (404) and one that comes during a drain (503
 from __future__ import annotations
 
 import errno
-import ssl
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 import trio
 
-from .core.config import RouterConfig
+from .core.errors import StartError
 from .core.head import parse_head
 from .handshake import HeadStream, HeadTooLarge, reject_client
 from .plainhttp import PlainHttp
 from .services import Services
 from .session import Arrival, Session
+from .tls import client_tls
 
 log = structlog.get_logger("trio_router.listener")
 
@@ -47,10 +47,10 @@ class Listener:
         """Listen until cancelled; ``started`` with the port, once it is really listening.
 
         Raises:
-            OSError: the address cannot be listened on.
+            StartError: the address cannot be listened on.
         """
         config = self._services.config
-        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+        listeners = await _listen(config.host, config.port)
         async with trio.open_nursery() as nursery:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery, name="listener")
@@ -75,12 +75,11 @@ class Listener:
 
     async def serve_http(self, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
         """A port with ordinary HTTP only (``status_port``)."""
-        await trio.serve_tcp(
-            lambda stream: self._http.serve(stream, b""),
-            port,
-            host=host,
-            task_status=_first_port(task_status),
-        )
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await self._http.serve(stream, b"")
+
+        await trio.serve_listeners(serve, await _listen(host, port), task_status=_first_port(task_status))
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
         """One connection: its first request says what it is. A session lives on in this task."""
@@ -143,6 +142,13 @@ class Listener:
             greeting.cancel()
 
 
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except OSError as exc:
+        raise StartError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from None
+
+
 async def _say(stream: trio.abc.Stream, status: bytes) -> None:
     """The answer to bytes that hypercorn never sees."""
     with trio.move_on_after(1):
@@ -155,17 +161,3 @@ def _first_port(task_status: trio.TaskStatus[int]) -> trio.TaskStatus[list[trio.
             task_status.started(listeners[0].socket.getsockname()[1])
 
     return First()  # type: ignore[return-value]
-
-
-def client_tls(config: RouterConfig) -> ssl.SSLContext | None:
-    """The server side's TLS, or None. Offers HTTP/1.1 only: WebSocket over HTTP/2 is another handshake.
-
-    Raises:
-        OSError: a file cannot be read, or is no certificate or key (ssl.SSLError).
-    """
-    if config.tls.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(config.tls.certificate, config.tls.key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context

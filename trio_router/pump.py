@@ -80,6 +80,11 @@ class Pump:
         """At most so many bytes are wanted now."""
         return self.flow.wanted
 
+    @property
+    def missing(self) -> int:
+        """So many bytes must come before anything can go on; 0 if any byte may help."""
+        return self.flow.missing
+
     def room(self) -> memoryview:
         """Where the source leg puts what it reads."""
         return self.flow.room()
@@ -113,11 +118,14 @@ class Pump:
         size = len(out)
         self.bytes += size
         sent = 0 if self.outbox else sink.send_nowait(out)
-        if sent < size:
-            rest = out[sent:]
-            # The scratch belongs to the next direction in a moment; a large frame's memory is its own.
-            self.outbox.append(rest if self.flow.own_memory else memoryview(bytes(rest)))
-        self.flow.release()
+        if not self.flow.own_memory:
+            if sent < size:  # the scratch belongs to the next direction in a moment
+                self.outbox.append(memoryview(bytes(out[sent:])))
+        elif sent < size:
+            self.outbox.append(out[sent:])
+            self.flow.release()
+        else:
+            self.flow.release(out)
 
     def _why(self) -> str:
         return (self.source.why_gone if self.source else "") or "end of stream without a close frame"
@@ -254,3 +262,4 @@ class Pump:
                 self.outbox[0] = data[sent:]
             else:
                 del self.outbox[0]
+                self.flow.release(data)

@@ -22,6 +22,7 @@ from trio_router.core.upgrade import Upgrade
 from trio_router.handshake import END_OF_HEAD, HeadStream, HeadTooLarge
 from trio_router.leg import Leg, SocketLeg, StreamLeg, bare_socket
 from trio_router.poller import Poller
+from trio_router.tls import replica_tls
 
 _READ_BYTES: Final = 16 * 1024
 
@@ -98,9 +99,9 @@ class Dialler:
         return SocketLeg(sock, Side.REPLICA, self._poller, early=data[end:]), data[:end]
 
     async def _dial_tls(self, host: str, port: int, request: bytes) -> tuple[Leg, bytes]:
-        raw = await trio.open_tcp_stream(host, port)
         if self._tls is None:
             self._tls = replica_tls(self._config)
+        raw = await trio.open_tcp_stream(host, port)
         stream = trio.SSLStream(raw, self._tls, server_hostname=host, https_compatible=True)
         try:
             await stream.send_all(request)
@@ -132,10 +133,3 @@ async def _connect(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def replica_tls(config: RouterConfig) -> ssl.SSLContext:
-    """What https replicas are checked against; HTTP/1.1 only, because WebSocket over HTTP/2 is another handshake."""
-    context = ssl.create_default_context(cafile=config.tls.replica_ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -69,6 +69,8 @@ def test_a_key_moves_with_its_last_session_and_stays_open_until_all_have_ended()
     assert table.look_up("k", now=1009.0) == "http://b"
     table.opened("k", "http://c")
     assert table.look_up("k", now=2000.0) == "http://c"
+    table.closed("never opened", now=2000.0)
+    assert len(table) == 1
 
 
 def test_the_longest_idle_keys_go_first_and_open_ones_never() -> None:

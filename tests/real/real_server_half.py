@@ -6,6 +6,7 @@ After the first message of a client it sends one whole text frame, one whole bin
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 
 from websockets.frames import Frame, Opcode
@@ -36,13 +37,18 @@ def serve(connection: socket.socket) -> None:
         connection.sendall(Frame(Opcode.TEXT, b'{"type":"gpu_assigned"}').serialize(mask=False))
         connection.sendall(Frame(Opcode.BINARY, WHOLE).serialize(mask=False))
         connection.sendall(Frame(Opcode.BINARY, WHOLE).serialize(mask=False)[: len(WHOLE) // 2])
-        print("halfway", flush=True)
-        threading.Event().wait()
+        say("halfway")
+        connection.recv(1)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        say(f"listening on http://127.0.0.1:{listener.getsockname()[1]}")
         while True:
             threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 

@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from click.testing import CliRunner, Result
 from real_peers import BOUND_SECONDS, in_thread, replica
@@ -101,3 +102,10 @@ async def test_warming_replica_says_so(tmp_path: Path) -> None:
     async with demo_replica("--warmup", "1000") as (_, url):
         done = await check(good(tmp_path, url), "--probe")
     assert "still warming up" in done.output
+
+
+@pytest.mark.parametrize("probe", [[], ["--probe"]])
+async def test_files_that_cannot_be_used_are_told(tmp_path: Path, probe: list[str]) -> None:
+    done = await check(good(tmp_path, "https://127.0.0.1:1", tls={"replica_ca_file": "/nowhere/ca.pem"}), *probe)
+    assert done.exit_code == 1
+    assert "cannot use tls.replica_ca_file /nowhere/ca.pem: No such file" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def is_worker_failed(message: Message, *urls: str) -> bool:
     return hidden and WORKER_FAILED.items() <= message.items()
 
 
-async def test_killed_in_the_middle_of_a_frame(tmp_path: Path) -> None:
+async def test_killed_in_the_middle_of_a_frame(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     with trio.fail_after(30):
         async with script("real_server_half.py") as (half, url), demo_replica("--name", "green") as (_, other):
             replicas = [{"url": url, "primary": True}, {"url": other}]
@@ -42,6 +43,7 @@ async def test_killed_in_the_middle_of_a_frame(tmp_path: Path) -> None:
                 assert len(words) == 1, "nothing of the half frame may be seen"
                 assert is_worker_failed(words[0], url, other)
                 assert closed == (1011, "worker_failed")
+                record_property("told_after_ms", round(seconds * 1000, 1))
                 assert seconds < 2, f"the issue says 100 ms; it took {seconds * 1000:.1f} ms"
                 async with viewer(port) as client:
                     assert (await open_session(client))["replica"] == "green"
@@ -52,33 +54,38 @@ async def test_killed_in_the_middle_of_a_frame(tmp_path: Path) -> None:
 
 async def test_killed_between_segments(tmp_path: Path) -> None:
     with trio.fail_after(30):
-        async with demo_replica("--name", "one") as (one, url_one), demo_replica("--name", "two") as (two, url_two):
-            async with router_process(tmp_path, url_one, url_two, **FASTVIDEO) as (_, port):
-                async with viewer(port) as client:
-                    name = (await open_session(client))["replica"]
-                    await segment(client)
-                    (one if name == "one" else two).signal(signal.SIGKILL)
-                    words, closed = await last_words(client)
-                    assert [is_worker_failed(word, url_one, url_two) for word in words] == [True]
-                    assert closed == (1011, "worker_failed")
-                async with viewer(port) as client:
-                    assert (await open_session(client))["replica"] == ("two" if name == "one" else "one")
+        async with (
+            demo_replica("--name", "one") as (one, url_one),
+            demo_replica("--name", "two") as (two, url_two),
+            router_process(tmp_path, url_one, url_two, **FASTVIDEO) as (_, port),
+        ):
+            async with viewer(port) as client:
+                name = (await open_session(client))["replica"]
+                await segment(client)
+                (one if name == "one" else two).signal(signal.SIGKILL)
+                words, closed = await last_words(client)
+                assert [is_worker_failed(word, url_one, url_two) for word in words] == [True]
+                assert closed == (1011, "worker_failed")
+            async with viewer(port) as client:
+                assert (await open_session(client))["replica"] == ("two" if name == "one" else "one")
 
 
 async def test_hung_replica(tmp_path: Path) -> None:
     """SIGSTOP: its sockets live on, so only the router's own pings can tell."""
     timeouts = {"ping_interval_seconds": 0.1, "dead_peer_seconds": 0.5}
     with trio.fail_after(30):
-        async with demo_replica() as (replica, url):
-            async with router_process(tmp_path, url, timeouts=timeouts, **FASTVIDEO) as (router, port):
-                async with viewer(port) as client:
-                    await open_session(client)
-                    await segment(client)
-                    replica.signal(signal.SIGSTOP)
-                    words, closed = await last_words(client)
-                    assert is_worker_failed(words[-1], url)
-                    assert closed == (1011, "worker_failed")
-                assert (await router.event("session ended"))["cause"] == "dead"
+        async with (
+            demo_replica() as (replica, url),
+            router_process(tmp_path, url, timeouts=timeouts, **FASTVIDEO) as (router, port),
+        ):
+            async with viewer(port) as client:
+                await open_session(client)
+                await segment(client)
+                replica.signal(signal.SIGSTOP)
+                words, closed = await last_words(client)
+                assert is_worker_failed(words[-1], url)
+                assert closed == (1011, "worker_failed")
+            assert (await router.event("session ended"))["cause"] == "dead"
 
 
 async def test_replica_that_hangs_at_the_dial_is_passed_over(tmp_path: Path) -> None:
@@ -99,12 +106,14 @@ async def test_replica_that_hangs_at_the_dial_is_passed_over(tmp_path: Path) -> 
 async def test_normal_end_of_a_stream(tmp_path: Path) -> None:
     """After its last segment the replica says so and drops TCP without a close frame: 1000, and no error frame."""
     with trio.fail_after(30):
-        async with demo_replica("--segment-cap", "2") as (_, url):
-            async with router_process(tmp_path, url, **FASTVIDEO) as (router, port):
-                async with viewer(port) as client:
-                    await open_session(client)
-                    await segment(client)
-                    await segment(client)
-                    assert read(await client.recv())["type"] == "ltx2_stream_complete"
-                    assert await last_words(client) == ([], (1000, ""))
-                assert (await router.event("session ended"))["cause"] == "completed"
+        async with (
+            demo_replica("--segment-cap", "2") as (_, url),
+            router_process(tmp_path, url, **FASTVIDEO) as (router, port),
+        ):
+            async with viewer(port) as client:
+                await open_session(client)
+                await segment(client)
+                await segment(client)
+                assert read(await client.recv())["type"] == "ltx2_stream_complete"
+                assert await last_words(client) == ([], (1000, ""))
+            assert (await router.event("session ended"))["cause"] == "completed"

@@ -12,7 +12,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
-
 SENT = {
     "Authorization": "Bearer abc.def",
     "Cookie": "a=1; b=2",
@@ -36,10 +35,13 @@ async def test_path_query_and_end_to_end_headers() -> None:
 
 
 async def test_other_path_is_passed_on_as_it_is() -> None:
-    async with replica() as back, running(back.url, streams=[{"path": "/ws"}]) as router:
-        async with session(router, back, path="/ws?a=b") as (_, server):
-            assert server.ws.request is not None
-            assert server.ws.request.path == "/ws?a=b"
+    async with (
+        replica() as back,
+        running(back.url, streams=[{"path": "/ws"}]) as router,
+        session(router, back, path="/ws?a=b") as (_, server),
+    ):
+        assert server.ws.request is not None
+        assert server.ws.request.path == "/ws?a=b"
 
 
 async def test_forwarded_headers_are_added() -> None:
@@ -59,11 +61,14 @@ async def test_forwarded_headers_of_a_proxy_in_front_are_kept() -> None:
         "X-Forwarded-Host": "public.test",
         "X-Request-Id": "abc-123",
     }
-    async with replica() as back, running(back.url) as router:
-        async with session(router, back, additional_headers=sent) as (_, server):
-            assert server.ws.request is not None
-            got = {name: server.ws.request.headers[name] for name in sent}
-            assert got == sent | {"X-Forwarded-For": "203.0.113.7, 127.0.0.1"}
+    async with (
+        replica() as back,
+        running(back.url) as router,
+        session(router, back, additional_headers=sent) as (_, server),
+    ):
+        assert server.ws.request is not None
+        got = {name: server.ws.request.headers[name] for name in sent}
+        assert got == sent | {"X-Forwarded-For": "203.0.113.7, 127.0.0.1"}
 
 
 async def test_hop_by_hop_headers_stay_here() -> None:
@@ -89,21 +94,27 @@ async def test_hop_by_hop_headers_stay_here() -> None:
 async def test_subprotocol_is_the_replicas_choice(
     offered: list[str] | None, known: list[str] | None, chosen: str | None
 ) -> None:
-    async with replica(subprotocols=known) as back, running(back.url) as router:
-        async with session(router, back, subprotocols=offered) as (client, server):
-            assert client.ws.subprotocol == server.ws.subprotocol == chosen
-            assert server.ws.request is not None
-            assert server.ws.request.headers.get("Sec-WebSocket-Protocol") == (", ".join(offered) if offered else None)
+    async with (
+        replica(subprotocols=known) as back,
+        running(back.url) as router,
+        session(router, back, subprotocols=offered) as (client, server),
+    ):
+        assert client.ws.subprotocol == server.ws.subprotocol == chosen
+        assert server.ws.request is not None
+        assert server.ws.request.headers.get("Sec-WebSocket-Protocol") == (", ".join(offered) if offered else None)
 
 
 async def test_cookie_of_the_replicas_101_reaches_the_client() -> None:
     def add(_: ServerConnection, request: Request, response: Response) -> None:
         response.headers["Set-Cookie"] = "seat=7"
 
-    async with replica(process_response=add) as back, running(back.url) as router:
-        async with session(router, back) as (client, _):
-            assert client.ws.response is not None
-            assert client.ws.response.headers["Set-Cookie"] == "seat=7"
+    async with (
+        replica(process_response=add) as back,
+        running(back.url) as router,
+        session(router, back) as (client, _),
+    ):
+        assert client.ws.response is not None
+        assert client.ws.response.headers["Set-Cookie"] == "seat=7"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 426])

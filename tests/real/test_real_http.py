@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import trio
@@ -60,7 +61,7 @@ async def test_status_keeps_the_order_and_the_urls_as_configured() -> None:
 
 
 async def test_readyz_follows_the_replicas() -> None:
-    fast = {"health_check_interval_seconds": 0.05, "failure_threshold": 1, "recovery_threshold": 1}
+    fast: dict[str, Any] = {"health_check_interval_seconds": 0.05, "failure_threshold": 1, "recovery_threshold": 1}
     up = True
 
     async def http_get(url: str, *, timeout: float) -> tuple[float | None, str | None]:

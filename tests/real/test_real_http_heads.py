@@ -110,13 +110,16 @@ async def test_slow_head_is_cut_at_the_handshake_timeout(sent: bytes) -> None:
         assert router.status()["router"]["sessions_total"] == 0
 
 
-async def test_client_that_leaves_in_its_head_is_forgotten() -> None:
-    async with running(ANYWHERE, http_get=always_well) as router:
-        for reset in (True, False):
-            async with dialled(router.port) as client:
-                await client.send(GET_HEALTH[:10])
-                if reset:
-                    client.reset()
-        async with dialled(router.port) as client:
-            await client.send(GET_HEALTH)
-            assert (await client.to_the_end()).startswith(b"HTTP/1.1 200 ")
+@pytest.mark.parametrize("sent", [b"", GET_HEALTH[:10], GET_HEALTH, GET_HEALTH + b"more", b"\x00" * 100])
+async def test_client_that_leaves_is_forgotten(sent: bytes) -> None:
+    """By RST or FIN, on both ports, before or behind its head: nothing of it reaches the others."""
+    async with running(ANYWHERE, http_get=always_well, status_port=0) as router:
+        for port in (router.port, router.status_port):
+            for reset in (True, False):
+                async with dialled(port) as client:
+                    await client.send(sent)
+                    if reset:
+                        client.reset()
+            async with dialled(port) as client:
+                await client.send(GET_HEALTH)
+                assert (await client.to_the_end()).startswith(b"HTTP/1.1 200 ")

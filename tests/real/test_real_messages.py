@@ -6,7 +6,7 @@ import os
 import zlib
 
 import pytest
-from real_peers import BOUND_SECONDS, in_thread, replica
+from real_peers import in_thread, replica
 from real_raw import frame, raw_replica, upgraded
 from real_router import eventually, running, session
 from websockets.frames import Opcode
@@ -29,14 +29,17 @@ async def test_20_mib_each_way(text: bool) -> None:
 async def test_many_frames_each_way_at_once() -> None:
     """Both ends send more than any buffer holds before they read: neither direction may wait for the other."""
     messages = [os.urandom(64 * 1024) for _ in range(100)]
-    async with replica(max_queue=None) as back, running(back.url) as router:
-        async with session(router, back, max_queue=None) as (client, server):
-            for message in messages:
-                await client.send(message)
-                await server.send(message)
-            for message in messages:
-                assert await server.recv() == message
-                assert await client.recv() == message
+    async with (
+        replica(max_queue=None) as back,
+        running(back.url) as router,
+        session(router, back, max_queue=None) as (client, server),
+    ):
+        for message in messages:
+            await client.send(message)
+            await server.send(message)
+        for message in messages:
+            assert await server.recv() == message
+            assert await client.recv() == message
 
 
 async def test_fragments_stay_fragments() -> None:
@@ -83,13 +86,16 @@ async def test_pings_go_end_to_end() -> None:
 async def test_own_ping_is_answered_and_swallowed() -> None:
     """A silent session is pinged by the router; neither end sees the other's answer."""
     timeouts = {"ping_interval_seconds": 0.05, "dead_peer_seconds": 10}
-    async with replica() as back, running(back.url, timeouts=timeouts) as router:
-        async with session(router, back) as (client, server):
-            found = next(iter(router.services.book))
-            await eventually(lambda: min(flow.frames for flow in found.traffic()) >= 3)  # pongs that came
-            await client.send("after the pings")
-            assert await server.recv() == "after the pings"
-            assert [flow.messages for flow in found.traffic()] == [1, 0]
+    async with (
+        replica() as back,
+        running(back.url, timeouts=timeouts) as router,
+        session(router, back) as (client, server),
+    ):
+        found = next(iter(router.services.book))
+        await eventually(lambda: min(flow.frames for flow in found.traffic()) >= 3)  # pongs that came
+        await client.send("after the pings")
+        assert await server.recv() == "after the pings"
+        assert [flow.messages for flow in found.traffic()] == [1, 0]
 
 
 async def test_offered_compression_is_not_negotiated() -> None:
@@ -110,12 +116,15 @@ async def test_offered_compression_is_not_negotiated() -> None:
 
 
 async def test_browser_like_client_works_without_compression() -> None:
-    async with replica(compression="deflate") as back, running(back.url) as router:
-        async with session(router, back, compression="deflate") as (client, server):
-            assert client.ws.protocol.extensions == []
-            assert server.ws.protocol.extensions == []
-            await client.send("a" * 100_000)
-            assert await server.recv() == "a" * 100_000
+    async with (
+        replica(compression="deflate") as back,
+        running(back.url) as router,
+        session(router, back, compression="deflate") as (client, server),
+    ):
+        assert client.ws.protocol.extensions == []
+        assert server.ws.protocol.extensions == []
+        await client.send("a" * 100_000)
+        assert await server.recv() == "a" * 100_000
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, MIB - 4, MIB, 3 * MIB])
@@ -141,4 +150,3 @@ async def test_too_big_is_1009() -> None:
             await server.send(b"x" * 5000)
             assert await client.rest() == (["committed"], (1011, "worker_failed"))
             assert (await server.ended())[0] == 1009
-    assert BOUND_SECONDS > router.config.timeouts.close_seconds

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import http
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-from real_peers import BOUND_SECONDS, Peer, replica, viewer
-from real_process import demo_replica, router_process
+from real_peers import replica, viewer
 from real_router import all_closed, always_well, outcomes, refusing_port, running, session
-from real_talk import Message, admitted, hear, last_words, say
+from real_talk import hear, last_words, say
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
@@ -27,13 +23,16 @@ def first(*urls: str) -> dict[str, Any]:
 
 async def test_two_failed_dials_are_not_noticed() -> None:
     with refusing_port() as one, refusing_port() as two:
-        async with replica() as back, running(**first(one, two, back.url)) as router:
-            async with session(router, back) as (client, server):
-                await client.send("hello")
-                assert await server.recv() == "hello"
-                found = next(iter(router.services.book))
-                assert {tried.replica for tried in found.tries} == {url.removeprefix("http://") for url in (one, two)}
-                assert found.replica == back.url.removeprefix("http://")
+        async with (
+            replica() as back,
+            running(**first(one, two, back.url)) as router,
+            session(router, back) as (client, server),
+        ):
+            await client.send("hello")
+            assert await server.recv() == "hello"
+            found = next(iter(router.services.book))
+            assert {tried.replica for tried in found.tries} == {url.removeprefix("http://") for url in (one, two)}
+            assert found.replica == back.url.removeprefix("http://")
 
 
 async def test_three_failed_dials_are_the_end() -> None:
@@ -55,65 +54,85 @@ def refuse(ws: ServerConnection, _: Request) -> Response:
 
 
 async def test_503_at_the_handshake_is_tried_elsewhere() -> None:
-    async with replica(answer=refuse) as busy, replica() as back, running(**first(busy.url, back.url)) as router:
-        async with session(router, back) as (client, server):
-            await client.send("hello")
-            assert await server.recv() == "hello"
+    async with (
+        replica(answer=refuse) as busy,
+        replica() as back,
+        running(**first(busy.url, back.url)) as router,
+        session(router, back) as (client, server),
+    ):
+        await client.send("hello")
+        assert await server.recv() == "hello"
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
 async def test_refusal_before_the_first_message_is_tried_elsewhere(code: int) -> None:
     """What the client has said so far is said again to the next replica; the refusal is never seen."""
-    async with replica() as busy, replica() as back, running(**first(busy.url, back.url)) as router:
-        async with session(router, busy) as (client, refuser):
-            await client.send("said once")
-            assert await refuser.recv() == "said once"
-            await refuser.close(code, "full")
-            server = await back.accepted()
-            assert await server.recv() == "said once"
-            await server.send("welcome")
-            assert await client.recv() == "welcome"
-            assert await client.close(1000, "bye") == (1000, "bye")
-            assert await server.ended() == (1000, "bye")
+    async with (
+        replica() as busy,
+        replica() as back,
+        running(**first(busy.url, back.url)) as router,
+        session(router, busy) as (client, refuser),
+    ):
+        await client.send("said once")
+        assert await refuser.recv() == "said once"
+        await refuser.close(code, "full")
+        server = await back.accepted()
+        assert await server.recv() == "said once"
+        await server.send("welcome")
+        assert await client.recv() == "welcome"
+        assert await client.close(1000, "bye") == (1000, "bye")
+        assert await server.ended() == (1000, "bye")
 
 
 async def test_crash_before_the_first_message_is_tried_elsewhere() -> None:
-    async with replica() as dying, replica() as back, running(**first(dying.url, back.url)) as router:
-        async with session(router, dying) as (client, server):
-            await client.send(b"x" * 100_000)
-            server.vanish(reset=True)
-            other = await back.accepted()
-            assert await other.recv() == b"x" * 100_000
+    async with (
+        replica() as dying,
+        replica() as back,
+        running(**first(dying.url, back.url)) as router,
+        session(router, dying) as (client, server),
+    ):
+        await client.send(b"x" * 100_000)
+        server.vanish(reset=True)
+        other = await back.accepted()
+        assert await other.recv() == b"x" * 100_000
 
 
 async def test_fastvideo_replica_that_dies_in_its_line_is_not_noticed() -> None:
     """`queue_status` commits nothing: the session moves, and what the client said is said again."""
-    async with replica() as dying, replica() as back:
-        async with running(**first(dying.url, back.url), dialect="fastvideo") as router, viewer(router.port) as client:
-            await say(client, "session_init_v2", client_id="me")
-            await say(client, "segment_prompt_source", prompt="said once")
-            server = await dying.accepted()
-            await say(server, "queue_status", position=0, queue_depth=0)
-            await hear(client, "queue_status")
-            server.vanish(reset=True)
-            other = await back.accepted()
-            assert (await hear(other, "session_init_v2"))["client_id"] == "me"
-            assert (await hear(other, "segment_prompt_source"))["prompt"] == "said once"
-            await say(other, "gpu_assigned", gpu_id=0)
-            assert await hear(client, "gpu_assigned") == {"type": "gpu_assigned", "gpu_id": 0}
+    async with (
+        replica() as dying,
+        replica() as back,
+        running(**first(dying.url, back.url), dialect="fastvideo") as router,
+        viewer(router.port) as client,
+    ):
+        await say(client, "session_init_v2", client_id="me")
+        await say(client, "segment_prompt_source", prompt="said once")
+        server = await dying.accepted()
+        await say(server, "queue_status", position=0, queue_depth=0)
+        await hear(client, "queue_status")
+        server.vanish(reset=True)
+        other = await back.accepted()
+        assert (await hear(other, "session_init_v2"))["client_id"] == "me"
+        assert (await hear(other, "segment_prompt_source"))["prompt"] == "said once"
+        await say(other, "gpu_assigned", gpu_id=0)
+        assert await hear(client, "gpu_assigned") == {"type": "gpu_assigned", "gpu_id": 0}
 
 
 async def test_fastvideo_rejection_is_tried_elsewhere() -> None:
-    async with replica() as full, replica() as back:
-        async with running(**first(full.url, back.url), dialect="fastvideo") as router, viewer(router.port) as client:
-            await say(client, "session_init_v2")
-            server = await full.accepted()
-            await say(server, "error", code="session_rejected", message="full", retryable=False)
-            await server.close(1013, "session_rejected")
-            other = await back.accepted()
-            await hear(other, "session_init_v2")
-            await other.send("welcome")
-            assert await client.recv() == "welcome"
+    async with (
+        replica() as full,
+        replica() as back,
+        running(**first(full.url, back.url), dialect="fastvideo") as router,
+        viewer(router.port) as client,
+    ):
+        await say(client, "session_init_v2")
+        server = await full.accepted()
+        await say(server, "error", code="session_rejected", message="full", retryable=False)
+        await server.close(1013, "session_rejected")
+        other = await back.accepted()
+        await hear(other, "session_init_v2")
+        await other.send("welcome")
+        assert await client.recv() == "welcome"
 
 
 async def test_no_healthy_replica_is_told_after_the_handshake() -> None:
@@ -124,61 +143,3 @@ async def test_no_healthy_replica_is_told_after_the_handshake() -> None:
             message = "router: no healthy replica available"
             assert words == [{"type": "error", "code": "gpu_unavailable", "message": message, "retryable": True}]
             assert closed == (1013, "no_healthy_replica")
-
-
-@contextlib.asynccontextmanager
-async def _six(port: int) -> Any:
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(viewer(port)) for _ in range(6)]
-
-
-async def test_six_clients_two_replicas_and_no_line(tmp_path: Path) -> None:
-    """Two are served, one on each; nobody is sent away while a replica is idle."""
-    answers: dict[Peer, Message | None] = {}
-
-    async def ask(client: Peer) -> None:
-        answers[client] = await admitted(client)
-
-    with trio.fail_after(BOUND_SECONDS):
-        async with demo_replica("--name", "one") as (_, url_one), demo_replica("--name", "two") as (_, url_two):
-            block = {"dialect": "fastvideo", "line": {"length": 0}}
-            async with router_process(tmp_path, url_one, url_two, **block) as (_, port), _six(port) as clients:
-                async with trio.open_nursery() as nursery:
-                    for client in clients:
-                        nursery.start_soon(ask, client)
-    served = [answer["replica"] for answer in answers.values() if answer is not None]
-    assert sorted(served) == ["one", "two"]
-    assert [client.heard[0] for client, answer in answers.items() if answer is None] == [1013] * 4
-
-
-async def test_refused_for_want_of_room_hears_a_retryable_error(tmp_path: Path) -> None:
-    with trio.fail_after(BOUND_SECONDS):
-        async with demo_replica() as (_, url):
-            async with router_process(tmp_path, url, dialect="fastvideo", line={"length": 0}) as (_, port):
-                async with viewer(port) as one, viewer(port) as two:
-                    assert await admitted(one) is not None
-                    await say(two, "session_init_v2")
-                    words, closed = await last_words(two)
-                    assert closed[0] == 1013
-                    assert [(word["code"], word["retryable"]) for word in words] == [("gpu_unavailable", True)]
-
-
-async def test_six_clients_two_replicas_and_a_line(tmp_path: Path) -> None:
-    """With the waiting line all six are served, two at a time."""
-    served: list[str] = []
-
-    async def stay_a_moment(client: Peer) -> None:
-        answer = await admitted(client)
-        assert answer is not None
-        served.append(answer["replica"])
-        await client.close(1000)
-
-    with trio.fail_after(BOUND_SECONDS):
-        async with demo_replica("--name", "one") as (_, url_one), demo_replica("--name", "two") as (_, url_two):
-            block = {"dialect": "fastvideo"}
-            async with router_process(tmp_path, url_one, url_two, **block) as (_, port), _six(port) as clients:
-                async with trio.open_nursery() as nursery:
-                    for client in clients:
-                        nursery.start_soon(stay_a_moment, client)
-    assert len(served) == 6
-    assert set(served) == {"one", "two"}

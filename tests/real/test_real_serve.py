@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import httpx
 import pytest
 import trio
 from real_peers import BOUND_SECONDS, Closed, Peer, replica, viewer
-from real_process import config_file, process, router_process
+from real_process import router_process
 from real_raw import END, dialled, upgrade_request
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
@@ -75,7 +72,10 @@ async def test_signal_drains(tmp_path: Path, number: signal.Signals) -> None:
 
 async def test_drain_ends_early_when_the_last_session_does(tmp_path: Path) -> None:
     with trio.fail_after(BOUND_SECONDS):
-        async with replica() as back, router_process(tmp_path, back.url, shutdown={"drain_seconds": 3600}) as (router, port):
+        async with (
+            replica() as back,
+            router_process(tmp_path, back.url, shutdown={"drain_seconds": 3600}) as (router, port),
+        ):
             async with viewer(port) as client:
                 router.signal(signal.SIGTERM)
                 await router.event("router is draining")
@@ -94,7 +94,10 @@ async def test_signal_without_sessions_ends(tmp_path: Path, number: signal.Signa
 @pytest.mark.parametrize("number", STOPS)
 async def test_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
     with trio.fail_after(BOUND_SECONDS):
-        async with replica() as back, router_process(tmp_path, back.url, shutdown={"drain_seconds": 3600}) as (router, port):
+        async with (
+            replica() as back,
+            router_process(tmp_path, back.url, shutdown={"drain_seconds": 3600}) as (router, port),
+        ):
             async with three_sessions(port) as clients:
                 router.signal(signal.SIGTERM)
                 await router.event("router is draining")
@@ -103,71 +106,6 @@ async def test_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals
                 assert {code for code, _ in heard} <= {1001, 1006, 1012}
             await router.exit_status()
             assert not [line for line in router.lines if "Traceback" in line]
-
-
-async def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "trio_router", *arguments]
-    with trio.fail_after(BOUND_SECONDS):
-        return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-
-
-async def test_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = await run("serve", "--config", str(config_file(tmp_path, "http://127.0.0.1:1", port=port)))
-    assert done.returncode == 1
-    (line,) = done.stderr.decode().splitlines()
-    assert line == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use"
-
-
-async def test_status_port_in_use_names_that_port(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = await run("serve", "--config", str(config_file(tmp_path, "http://127.0.0.1:1", status_port=port)))
-    assert done.returncode == 1
-    (line,) = [line for line in done.stderr.decode().splitlines() if "cannot listen" in line]
-    assert f":{port}: " in line
-
-
-async def test_bad_certificate_is_one_clear_line(tmp_path: Path) -> None:
-    for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).write_text("no certificate")
-    tls = {"certificate": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
-    done = await run("serve", "--config", str(config_file(tmp_path, "http://127.0.0.1:1", tls=tls)))
-    assert done.returncode in (1, 2)
-    assert b"Traceback" not in done.stderr
-    assert b"cannot listen" not in done.stderr, "it is the certificate, not the port"
-
-
-async def test_wrong_configuration_is_status_2_and_every_mistake(tmp_path: Path) -> None:
-    path = tmp_path / "router.yaml"
-    path.write_text("router:\n  prot: 9000\n  replicas:\n  - url: ftp://x\n  timeouts: {close_seconds: -1}\n")
-    done = await run("serve", "--config", str(path))
-    assert done.returncode == 2
-    text = done.stderr.decode()
-    assert "Traceback" not in text
-    for part in ("router.prot", "port", "router.replicas[0].url", "router.timeouts.close_seconds"):
-        assert part in text
-
-
-@pytest.mark.parametrize("arguments", [(), ("--config", "/nowhere/router.yaml")])
-async def test_no_configuration_is_status_2(arguments: tuple[str, ...]) -> None:
-    done = await run("serve", *arguments)
-    assert done.returncode == 2
-    assert b"Traceback" not in done.stderr
-
-
-async def test_environment_names_file_port_and_level(tmp_path: Path) -> None:
-    path = config_file(tmp_path, "http://127.0.0.1:1", port=1)
-    environ = {"TRIO_ROUTER_CONFIG": str(path), "TRIO_ROUTER_PORT": "0", "TRIO_ROUTER_HOST": "127.0.0.2"}
-    with trio.fail_after(BOUND_SECONDS):
-        async with process("-m", "trio_router", "serve", environ=environ) as router:
-            listening = await router.event("router is listening")
-            assert listening["host"] == "127.0.0.2"
-            assert listening["port"] > 1
-            async with httpx.AsyncClient(trust_env=False) as http:
-                answer = await http.get(f"http://127.0.0.2:{listening['port']}/health")
-                assert answer.status_code == 200
 
 
 async def test_one_line_when_a_session_opens_and_one_when_it_ends(tmp_path: Path) -> None:

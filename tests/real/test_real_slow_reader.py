@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 from real_process import Running, router_process, script
 from real_raw import END, Raw, frame, upgrade_request
 from websockets.frames import Opcode
+
+Record = Callable[[str, object], None]  # pytest's: lands in the JUnit report
 
 FRAME_BYTES = 64 * 1024
 FRAMES = 8000  # 500 MiB
@@ -37,7 +40,7 @@ async def warm_up(router: Running, port: int) -> float:
     return router.rss_mib
 
 
-async def test_client_that_reads_slowly(tmp_path: Path) -> None:
+async def test_client_that_reads_slowly(tmp_path: Path, record_property: Record) -> None:
     with trio.fail_after(60):
         async with script("real_server_echo.py") as (_, url), router_process(tmp_path, url) as (router, port):
             before = await warm_up(router, port)
@@ -51,30 +54,32 @@ async def test_client_that_reads_slowly(tmp_path: Path) -> None:
             await client.stream.aclose()
             ended = await router.event("session ended", count=2)
             assert ended["bytes_down"] >= FRAMES * (FRAME_BYTES + 10)
-            print(f"500 MiB to a slow reader: {before:.1f} MiB, at most {highest:.1f} MiB")
+            record_property("router_growth_mib", round(highest - before, 1))
             assert highest - before < GROWTH_MIB
 
 
-async def test_client_that_does_not_read(tmp_path: Path) -> None:
+async def test_client_that_does_not_read(tmp_path: Path, record_property: Record) -> None:
     """After ``slow_seconds`` it is given up: the replica is told, so that its GPU is free again."""
     timeouts = {"slow_seconds": 1.5, "close_seconds": 0.5}
     with trio.fail_after(60):
-        async with script("real_server_echo.py") as (replica, url):
-            async with router_process(tmp_path, url, timeouts=timeouts) as (router, port):
-                before = await warm_up(router, port)
-                client = await push(port)
-                highest = before
-                while len([line for line in router.lines if "session ended" in line]) < 2:
-                    highest = max(highest, router.rss_mib)
-                    await trio.sleep(0.01)  # the pace of the measurement
-                ended = await router.event("session ended", count=2)
-                assert (ended["ended_by"], ended["cause"]) == ("client", "slow")
-                assert ended["close_to_client"] == "1008 client reads too slowly"
-                await replica.line("closed 1001 client is stuck")
-                assert ended["bytes_down"] < 64 * 1024 * 1024, "the replica was slowed down too"
-                print(f"to a client that does not read: {before:.1f} MiB, at most {highest:.1f} MiB")
-                assert highest - before < GROWTH_MIB
-                await client.stream.aclose()
+        async with (
+            script("real_server_echo.py") as (replica, url),
+            router_process(tmp_path, url, timeouts=timeouts) as (router, port),
+        ):
+            before = await warm_up(router, port)
+            client = await push(port)
+            highest = before
+            while len([line for line in router.lines if "session ended" in line]) < 2:
+                highest = max(highest, router.rss_mib)
+                await trio.sleep(0.01)  # the pace of the measurement
+            ended = await router.event("session ended", count=2)
+            assert (ended["ended_by"], ended["cause"]) == ("client", "slow")
+            assert ended["close_to_client"] == "1008 client reads too slowly"
+            await replica.line("closed 1001 client is stuck")
+            assert ended["bytes_down"] < 64 * 1024 * 1024, "the replica was slowed down too"
+            record_property("router_growth_mib", round(highest - before, 1))
+            assert highest - before < GROWTH_MIB
+            await client.stream.aclose()
 
 
 async def test_stuck_client_harms_no_other(tmp_path: Path) -> None:

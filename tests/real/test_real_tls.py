@@ -77,30 +77,39 @@ async def test_wss_on_both_sides(
 async def test_vanished_tls_replica_is_1011(
     tls_files: dict[str, str], server_side: ssl.SSLContext, client_side: ssl.SSLContext
 ) -> None:
-    async with replica(tls=server_side) as back, running(back.url, tls=tls_files) as router:
-        async with session(router, back, **secure(client_side)) as (client, server):
-            await server.send("hello")
-            assert await client.recv() == "hello"
-            server.vanish(reset=True)
-            assert await client.ended() == (1011, "worker_failed")
+    async with (
+        replica(tls=server_side) as back,
+        running(back.url, tls=tls_files) as router,
+        session(router, back, **secure(client_side)) as (client, server),
+    ):
+        await server.send("hello")
+        assert await client.recv() == "hello"
+        server.vanish(reset=True)
+        assert await client.ended() == (1011, "worker_failed")
 
 
 async def test_vanished_tls_client_frees_the_replica(
     tls_files: dict[str, str], server_side: ssl.SSLContext, client_side: ssl.SSLContext
 ) -> None:
-    async with replica(tls=server_side) as back, running(back.url, tls=tls_files) as router:
-        async with session(router, back, **secure(client_side)) as (client, server):
-            client.vanish(reset=True)
-            assert await server.ended() == (1001, "client is gone")
+    async with (
+        replica(tls=server_side) as back,
+        running(back.url, tls=tls_files) as router,
+        session(router, back, **secure(client_side)) as (client, server),
+    ):
+        client.vanish(reset=True)
+        assert await server.ended() == (1001, "client is gone")
 
 
 async def test_https_status_on_the_stream_port(tls_files: dict[str, str], client_side: ssl.SSLContext) -> None:
-    async with replica() as back, running(back.url, tls=tls_files) as router:
-        async with httpx.AsyncClient(verify=client_side, trust_env=False) as http:
-            for path, status in (("/status", 200), ("/health", 200), ("/readyz", 200), ("/nothing", 404)):
-                answer = await http.get(f"https://127.0.0.1:{router.port}{path}")
-                assert (answer.status_code, answer.http_version) == (status, "HTTP/1.1")
-                assert isinstance(answer.json(), dict)
+    async with (
+        replica() as back,
+        running(back.url, tls=tls_files) as router,
+        httpx.AsyncClient(verify=client_side, trust_env=False) as http,
+    ):
+        for path, status in (("/status", 200), ("/health", 200), ("/readyz", 200), ("/nothing", 404)):
+            answer = await http.get(f"https://127.0.0.1:{router.port}{path}")
+            assert (answer.status_code, answer.http_version) == (status, "HTTP/1.1")
+            assert isinstance(answer.json(), dict)
 
 
 async def test_plain_client_on_a_tls_port_is_hung_up_on(tls_files: dict[str, str]) -> None:
@@ -117,12 +126,15 @@ async def test_plain_client_on_a_tls_port_is_hung_up_on(tls_files: dict[str, str
 
 async def test_only_http_1_1_in_alpn(tls_files: dict[str, str], client_side: ssl.SSLContext) -> None:
     client_side.set_alpn_protocols(["h2", "http/1.1"])
-    async with replica() as back, running(back.url, tls=tls_files) as router:
-        async with await trio.open_ssl_over_tcp_stream(
+    async with (
+        replica() as back,
+        running(back.url, tls=tls_files) as router,
+        await trio.open_ssl_over_tcp_stream(
             "127.0.0.1", router.port or 0, ssl_context=client_side, https_compatible=True
-        ) as stream:
-            await stream.do_handshake()
-            assert stream.selected_alpn_protocol() == "http/1.1"
+        ) as stream,
+    ):
+        await stream.do_handshake()
+        assert stream.selected_alpn_protocol() == "http/1.1"
 
 
 async def test_replica_with_an_untrusted_certificate_is_never_used(server_side: ssl.SSLContext) -> None:

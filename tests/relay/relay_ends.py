@@ -101,7 +101,7 @@ class FarEnd:
         assert (fields["type"], fields["code"], fields["retryable"]) == ("error", code, retryable)
 
     async def hears_end(self, *, left: int = 0) -> None:
-        """The stream ends, ``left`` bytes into a frame."""
+        """The stream ends, ``left`` bytes into the payload of a frame."""
         try:
             found = await self.hear()
         except EOFError:
@@ -165,6 +165,7 @@ class Scene:
         self.offers = Offers()
         self.keeper = Keeper()
         self.end: End | None = None
+        self.crash: Exception | None = None
         self.ended_at = -1.0
         self._pair = pair
         self._over = trio.Event()
@@ -181,6 +182,8 @@ class Scene:
     async def run(self) -> None:
         try:
             self.end = await self.relay.run(self.offers)
+        except Exception as exc:
+            self.crash = exc
         finally:
             self.ended_at = trio.current_time()
             self._over.set()
@@ -204,8 +207,14 @@ class Scene:
     async def over(self) -> End:
         """How it ended; waits for it."""
         await self._over.wait()
-        assert self.end is not None
+        assert self.end is not None, self.crash
         return self.end
+
+    async def crashed(self) -> Exception:
+        """With what it crashed; waits for it."""
+        await self._over.wait()
+        assert self.crash is not None, self.end
+        return self.crash
 
 
 @asynccontextmanager

@@ -114,15 +114,22 @@ class Stage:
     def __init__(self, router: Router, replicas: Replicas) -> None:
         self.router = router
         self.replicas = replicas
+        self._clients: list[trio.SocketStream] = []
 
     async def connection(self) -> trio.SocketStream:
-        """Any connection to the router's port."""
-        return await trio.open_tcp_stream("127.0.0.1", self.router.port or 0)
+        """Any connection to the router's port; closed with the stage."""
+        self._clients.append(await trio.open_tcp_stream("127.0.0.1", self.router.port or 0))
+        return self._clients[-1]
 
-    async def client(self) -> FarEnd:
-        """A client that was accepted."""
+    async def forget(self) -> None:
+        """Close all clients."""
+        for stream in self._clients:
+            await trio.aclose_forcefully(stream)
+
+    async def client(self, *, behind: bytes = b"") -> FarEnd:
+        """A client that was accepted; it sends ``behind`` in one piece with its request."""
         stream = await self.connection()
-        await stream.send_all(UPGRADE)
+        await stream.send_all(UPGRADE + behind)
         head = await read_head(stream)
         assert head.startswith(b"HTTP/1.1 101 "), head
         return FarEnd(stream, masks=True)
@@ -150,7 +157,9 @@ async def staged(replicas: int = 1, **settings: Any) -> AsyncIterator[Stage]:
         async with replica_servers(replicas) as servers:
             config = config_for(servers, **settings)
             async with open_router(config, registry=healthy(config), http_get=well) as router:
-                yield Stage(router, servers)
+                stage = Stage(router, servers)
+                yield stage
+                await stage.forget()
 
 
 def open_files() -> int:

@@ -44,4 +44,3 @@ class WindowLeg(StreamLeg):
         return sent
 
 
-LARGE = 1 << 40

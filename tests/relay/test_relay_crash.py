@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import structlog.testing
-import trio
-from relay_ends import INIT, connected, relaying
+from relay_ends import INIT, relaying
 from relay_router import UPGRADE, staged
-from trio.testing import MockClock, wait_all_tasks_blocked
+from relay_window import WindowLeg
+from trio.testing import MockClock
 from websockets.frames import Opcode
 
 from trio_router.core.dialects.fastvideo import FastVideo
@@ -25,32 +25,39 @@ def explode(*_: Any, **__: Any) -> Any:
 
 
 async def test_a_provider_that_explodes_is_an_internal_error(clock: MockClock) -> None:
-    with pytest.RaisesGroup(pytest.RaisesGroup(Bug, flatten_subgroups=True), flatten_subgroups=True):
-        async with relaying() as scene:
-            await scene.client.text(INIT)
-            await wait_all_tasks_blocked()
-            with trio.CancelScope(shield=True):
-                scene.offers.offer(Bug("boom"))
-                await scene.client.hears_error("internal_error")
-                await scene.client.hears_close(1011, "internal_error")
-                await scene.client.hears_end()
+    async with relaying() as scene:
+        await scene.client.text(INIT)
+        scene.offers.offer(Bug("boom"))
+        await scene.client.hears_error("internal_error")
+        await scene.client.hears_close(1011, "internal_error")
+        await scene.client.hears_end()
+        assert pytest.RaisesGroup(Bug).matches(await scene.crashed())
+        assert scene.ended_at == 0.0
 
 
-async def test_a_dialect_that_explodes_at_every_turn_still_closes_both_legs(
+async def test_a_client_that_does_not_read_is_not_waited_for_after_a_crash(clock: MockClock) -> None:
+    leg = WindowLeg(Side.CLIENT)
+    async with relaying(client=(leg, leg.far)) as scene:
+        await scene.client.text(INIT)
+        scene.offers.offer(Bug("boom"))
+        await scene.crashed()
+        assert scene.ended_at == 1.0
+        await scene.client.hears_end()
+
+
+async def test_a_dialect_that_explodes_at_every_turn_still_leaves_no_connection(
     clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leg, replica = connected(Side.REPLICA)
-    with pytest.RaisesGroup(Bug, flatten_subgroups=True):
-        async with relaying() as scene:
-            scene.offers.offer(leg)
-            await scene.client.text(INIT)
-            await replica.hears(Opcode.TEXT, INIT)
-            monkeypatch.setattr(FastVideo, "opening", explode)
-            monkeypatch.setattr(FastVideo, "error", explode)
-            with trio.CancelScope(shield=True):
-                await replica.text(b"anything")
-                await scene.client.hears_end()
-                await replica.hears_end()
+    async with relaying() as scene:
+        replica = scene.replica()
+        await scene.client.text(INIT)
+        await replica.hears(Opcode.TEXT, INIT)
+        monkeypatch.setattr(FastVideo, "opening", explode)
+        monkeypatch.setattr(FastVideo, "error", explode)
+        await replica.text(b"anything")
+        await scene.client.hears_end()
+        await replica.hears_end()
+        await scene.crashed()
 
 
 async def test_one_session_crashes_and_the_others_live_on(monkeypatch: pytest.MonkeyPatch) -> None:

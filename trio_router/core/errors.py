@@ -18,6 +18,10 @@ class ConfigError(RouterError, ValueError):
         super().__init__(f"{head}{count}\n" + "\n".join(f"  {line}" for line in problems))
 
 
+class StartError(RouterError, OSError):
+    """A port or a file that the router needs cannot be used here. The text names it."""
+
+
 class DialError(RouterError):
     """A replica did not take a connection. ``refused`` means that it answered and said no: it is up, but busy.
     ``status`` is the HTTP status that it answered the upgrade with, if it did.

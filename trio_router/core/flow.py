@@ -21,20 +21,49 @@ from .frames import Frame, FrameScanner, payload_of
 from .outcome import Cause, End, Side
 
 #: From this size on the rest of a frame is read into a buffer of exactly its size, not through the scratch again.
-LARGE_FRAME_BYTES: Final = 64 * 1024
+LARGE_FRAME_BYTES: Final = 128 * 1024
+
+
+#: Large frames' buffers of up to this size are used again: fresh memory costs a page fault for each 4 KiB, which was
+#: half of the CPU at 256 KiB a frame.
+REUSED_BYTES: Final = 1024 * 1024 + 64 * 1024
+#: So many bytes of them are kept for the next large frames, of whatever session.
+SPARE_BYTES: Final = 8 * 1024 * 1024
+_PAGE: Final = 64 * 1024
 
 
 class Scratch:
     """The one buffer that bytes are read into; shared by all directions, so it holds nothing across an await.
 
-    256 KiB: in the prototype's measurements larger reads gained nothing, and smaller ones cost a system call more.
+    256 KiB and a little: in the prototype's measurements larger reads gained nothing, smaller ones cost a system call
+    more. It also lends buffers for large frames, and takes them back.
     """
 
-    __slots__ = ("buf", "view")
+    __slots__ = ("_spare", "_spare_bytes", "buf", "view")
 
-    def __init__(self, size: int = 256 * 1024) -> None:
+    def __init__(self, size: int = 256 * 1024 + 64) -> None:
         self.buf = bytearray(size)
         self.view = memoryview(self.buf)
+        self._spare: list[bytearray] = []
+        self._spare_bytes = 0
+
+    def lend(self, size: int, *, at_least: int) -> bytearray:
+        """A buffer for a frame of ``size`` bytes of which ``at_least`` have come. It is at least as long as the frame,
+        unless that is very long: then it must grow with what really comes, because a length is only a claim."""
+        for index, spare in enumerate(self._spare):
+            if size <= len(spare) <= 4 * size:
+                self._spare_bytes -= len(spare)
+                return self._spare.pop(index)
+        if size <= REUSED_BYTES:
+            return bytearray(-(-size // _PAGE) * _PAGE)
+        return bytearray(min(size, max(REUSED_BYTES, 2 * at_least)))
+
+    def take_back(self, buf: object) -> None:
+        """It is not used any more. Anything else than a lent buffer is ignored."""
+        if isinstance(buf, bytearray) and buf is not self.buf and len(buf) <= REUSED_BYTES:
+            if self._spare_bytes + len(buf) <= SPARE_BYTES:
+                self._spare.append(buf)
+                self._spare_bytes += len(buf)
 
 
 class Flow:
@@ -43,11 +72,13 @@ class Flow:
     __slots__ = (
         "_buf",
         "_end",
+        "_expected",
         "_filled",
         "_large",
         "_pos",
         "_rest",
         "_scratch",
+        "_total",
         "end",
         "event",
         "masked",
@@ -63,8 +94,10 @@ class Flow:
         self.event: Frame | None = None
         self._scratch = scratch
         self._rest = b""  # the beginning of a small frame
-        self._large: bytearray | None = None  # a large one, exactly its size
+        self._large: bytearray | None = None  # a large one, `_total` bytes long when it is whole
         self._filled = 0
+        self._total = 0
+        self._expected = 0  # the size of the last large frame: the next one probably has it too
         self._buf = scratch.buf  # what was fed last; [:_pos] may go on, [_pos:_end] waits
         self._pos = 0
         self._end = 0
@@ -73,13 +106,27 @@ class Flow:
     def wanted(self) -> int:
         """At most so many bytes fit into `room` now."""
         if self._large is not None:
-            return len(self._large) - self._filled
+            return min(self._total, max(len(self._large), 2 * self._filled)) - self._filled
+        if self._expected and not self._rest:
+            return self._expected
         return len(self._scratch.buf) - len(self._rest)
+
+    @property
+    def missing(self) -> int:
+        """So many bytes must come before anything can go on; 0 if any byte may help."""
+        return self._total - self._filled if self._large is not None else 0
 
     def room(self) -> memoryview:
         """Where the next bytes are to be put. Valid only until the next await: others use the same scratch."""
-        if self._large is not None:
-            return memoryview(self._large)[self._filled :]
+        large = self._large
+        if large is None and self._expected and not self._rest:
+            # Read it where it will be held, and no further: then nothing of it has to be moved.
+            self._total, self._filled = self._expected, 0
+            large = self._large = self._scratch.lend(self._total, at_least=0)
+        if large is not None:
+            if self._filled == len(large):
+                large.extend(bytes(min(self._total, 2 * self._filled) - self._filled))
+            return memoryview(large)[self._filled : self._total]
         rest = self._rest
         if not rest:
             return self._scratch.view
@@ -90,8 +137,9 @@ class Flow:
     def feed(self, n: int) -> None:
         """``n`` bytes were put into `room`. Sets ``event`` if a frame must be looked at first."""
         if self._large is not None:
+            began = self._filled
             self._filled += n
-            if self._filled < len(self._large):
+            if began and self._filled < self._total:
                 self._pos = self._end = 0
                 return
             self._buf, self._end = self._large, self._filled
@@ -126,23 +174,35 @@ class Flow:
         """What may be written now; the beginning of a frame behind it is put aside."""
         pos, end, buf = self._pos, self._end, self._buf
         if pos < end:
-            total = self.scanner.frame_bytes
-            if total >= LARGE_FRAME_BYTES:
-                self._filled = end - pos
-                self._large = bytearray(total)
-                self._large[: self._filled] = memoryview(buf)[pos:end]
-            else:
-                self._rest = bytes(memoryview(buf)[pos:end])
+            self._put_aside(buf, pos, end)
             self._end = pos
+        elif buf is self._scratch.buf:
+            self._expected = 0
         return (self._scratch.view if buf is self._scratch.buf else memoryview(buf))[:pos]
+
+    def _put_aside(self, buf: bytearray, pos: int, end: int) -> None:
+        """Keep ``buf[pos:end]``, the beginning of a frame."""
+        total = self.scanner.frame_bytes
+        if total < LARGE_FRAME_BYTES:
+            self._rest = bytes(memoryview(buf)[pos:end])
+            self._expected = 0
+            return
+        self._total, self._filled, self._expected = total, end - pos, min(total, REUSED_BYTES)
+        if pos == 0 and buf is not self._scratch.buf and total <= len(buf):
+            self._large = buf  # it lies where it was expected
+        else:
+            self._large = self._scratch.lend(total, at_least=self._filled)
+            self._large[: self._filled] = memoryview(buf)[pos:end]
 
     @property
     def own_memory(self) -> bool:
         """Whether what `take` gave lies in memory of its own, which nobody will overwrite."""
         return self._buf is not self._scratch.buf
 
-    def release(self) -> None:
-        """Let go of a large frame that was written."""
+    def release(self, written: memoryview | None = None) -> None:
+        """Let go of a large frame. ``written``: memory that `take` gave, and that has been written completely."""
+        if written is not None:
+            self._scratch.take_back(written.obj)
         self._buf = self._scratch.buf
         self._pos = self._end = 0
 

@@ -151,7 +151,6 @@ class RouterConfig(Block):
     )
     streams: tuple[StreamConfig, ...] = Field(
         default=(StreamConfig(path="/v1/stream", dialect=None, balance=None),),
-        min_length=1,
         description="The paths on which sessions are accepted.",
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
@@ -182,6 +181,8 @@ class RouterConfig(Block):
     @field_validator("streams")
     @classmethod
     def _distinct_paths(cls, streams: tuple[StreamConfig, ...]) -> tuple[StreamConfig, ...]:
+        if not streams:  # not min_length, which also complains of a list whose items are wrong
+            raise ValueError("no streams: list at least one, each with its path")
         paths = [stream.path for stream in streams]
         for path in paths:
             if paths.count(path) > 1:

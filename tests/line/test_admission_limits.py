@@ -1,0 +1,218 @@
+"""Who is sent away, with which words; nobody is for a reason that the operator did not set."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from line_ends import ASSIGNED, INIT, FarEnd, Message, farewell
+from line_stage import Stage, staged
+from trio.testing import MockClock
+
+from trio_router.core.config import ReplicaEndpoint
+
+
+async def refusal(client: FarEnd) -> tuple[Message, int, str]:
+    """The error message, the close code and the reason; places that were told before are left out."""
+    words, closed = await client.last_words()
+    *_, error = words
+    assert error.pop("type") == "error"
+    return error, closed.code, closed.reason
+
+
+async def test_the_line_is_full(clock: MockClock) -> None:
+    async with staged(line={"length": 2}) as stage:
+        await stage.served(stage.actors[0])
+        for _ in range(2):
+            await stage.client()
+        error, code, reason = await refusal(await stage.client())
+        assert error.pop("retry_after_seconds") >= 1
+        message = "router: all replicas are busy and the waiting line is full"
+        assert error == {"code": "gpu_unavailable", "message": message, "retryable": True}
+        assert (code, reason) == (1013, "line_full")
+        assert trio.current_time() == 0.0
+
+
+async def test_without_a_line_nobody_waits(clock: MockClock) -> None:
+    async with staged(line={"length": 0}) as stage:
+        await stage.served(stage.actors[0])
+        _, code, reason = await refusal(await stage.client())
+        assert (code, reason) == (1013, "line_full")
+
+
+async def test_a_full_line_is_no_reason_when_a_fitting_slot_is_free(clock: MockClock) -> None:
+    replicas = [ReplicaEndpoint("http://r0", presets=("wan",)), ReplicaEndpoint("http://r1", presets=("ltx",))]
+    async with staged(replicas, line={"length": 1}) as stage:
+        for _ in range(2):
+            await stage.client(INIT | {"preset": "wan"})
+        await stage.client(INIT | {"preset": "ltx"})
+        await stage.actors[1].admit(INIT | {"preset": "ltx"})
+
+
+async def test_waited_too_long(clock: MockClock) -> None:
+    async with staged(line={"timeout_seconds": 12}) as stage:
+        await stage.served(stage.actors[0])
+        await trio.sleep(3)
+        error, code, reason = await refusal(await stage.client())
+        assert trio.current_time() == 15.0
+        assert error.pop("retry_after_seconds") >= 1
+        message = "router: waited too long for a free replica"
+        assert error == {"code": "gpu_unavailable", "message": message, "retryable": True}
+        assert (code, reason) == (1013, "line_timeout")
+
+
+async def test_retry_after_is_an_estimate_from_session_lengths(clock: MockClock) -> None:
+    async with staged(line={"length": 1}) as stage:
+        one = await stage.served(stage.actors[0])
+        await trio.sleep(40)
+        await farewell(*one)
+        await stage.served(stage.actors[0])
+        await stage.client()
+        error, _, _ = await refusal(await stage.client())
+        assert error["retry_after_seconds"] == 80.0
+
+
+async def test_time_on_replicas_that_failed_is_no_waiting(clock: MockClock) -> None:
+    """Silent replicas took 20 s of it; in the line it may still wait for 5."""
+    settings = {"timeouts": {"first_reply_seconds": 20}, "line": {"timeout_seconds": 5}}
+    async with staged(2, balance="first", **settings) as stage:
+        silent, busy = stage.actors
+        client = await stage.client()
+        await silent.accepted()
+        await stage.served(busy)
+        _, _, reason = await refusal(client)
+        assert (reason, trio.current_time()) == ("line_timeout", 25.0)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        ({"address": "10.0.0.1"}, {"address": "10.0.0.2"}),
+        ({"authorization": "Bearer one"}, {"authorization": "Bearer two"}),
+        ({"target": "/v1/stream?token=one"}, {"target": "/v1/stream?token=two"}),
+        ({"authorization": "Bearer one"}, {}),
+    ],
+)
+async def test_one_client_has_too_many(clock: MockClock, mine: dict[str, str], other: dict[str, str]) -> None:
+    """One open and one waiting are two; another client is not touched by it."""
+    async with staged(line={"per_client": 2}) as stage:
+        await stage.served(stage.actors[0], **mine)
+        await stage.client(**mine)
+        error, code, reason = await refusal(await stage.client(**mine))
+        assert (error["code"], error["retryable"]) == ("gpu_unavailable", True)
+        assert (code, reason) == (1013, "per_client_limit")
+        await (await stage.client(**other)).told(2, 2)
+
+
+async def test_a_client_may_come_back_when_one_of_its_sessions_is_over(clock: MockClock) -> None:
+    async with staged(line={"per_client": 1}) as stage:
+        one = await stage.served(stage.actors[0])
+        await refusal(await stage.client())
+        await farewell(*one)
+        await stage.settled()
+        await stage.served(stage.actors[0])
+
+
+async def test_who_was_refused_does_not_count_against_its_own_client(clock: MockClock) -> None:
+    """The refused ones do not answer their close, and take five seconds to go."""
+    async with staged(line={"per_client": 1}) as stage:
+        one = await stage.served(stage.actors[0])
+        for _ in range(2):
+            await stage.client()
+        await farewell(*one)
+        await stage.settled()
+        assert len(stage.services.book.open) == 2
+        await stage.served(stage.actors[0])
+        assert trio.current_time() == 0.0
+
+
+async def test_of_several_that_come_at_once_as_many_are_let_in_as_may(clock: MockClock) -> None:
+    async with staged(line={"per_client": 2}) as stage:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(stage.client)
+        await stage.settled()
+        await trio.sleep(6)
+        assert len(stage.services.book.open) == 2
+
+
+async def test_a_preset_that_nobody_serves(clock: MockClock) -> None:
+    replicas = [ReplicaEndpoint("http://r0", presets=("wan", "ltx"))]
+    async with staged(replicas) as stage:
+        error, code, reason = await refusal(await stage.client(INIT | {"preset": "sora"}))
+        message = "router: no replica serves this preset"
+        assert error == {"code": "preset_mismatch", "message": message, "retryable": False}
+        assert (code, reason) == (1008, "preset_mismatch")
+        assert stage.actors[0].dials == []
+
+
+async def test_no_replica_is_well(clock: MockClock) -> None:
+    async with staged(2, healthy=False) as stage:
+        error, code, reason = await refusal(await stage.client())
+        message = "router: no healthy replica available"
+        assert error == {"code": "gpu_unavailable", "message": message, "retryable": True}
+        assert (code, reason) == (1013, "no_healthy_replica")
+
+
+# The first message
+
+
+async def unheld(stage: Stage) -> None:
+    """No replica was asked for anything."""
+    assert all(actor.dials == [] for actor in stage.actors)
+    assert all(replica.held == 0 for replica in stage.registry.replicas)
+
+
+async def test_who_says_nothing_holds_nothing_and_is_sent_away_in_time(clock: MockClock) -> None:
+    async with staged(timeouts={"first_message_seconds": 8}) as stage:
+        silent = await stage.client(None)
+        words, closed = await silent.last_words()
+        assert (words, closed.code, closed.reason) == ([], 1008, "no first message")
+        assert trio.current_time() == 8.0
+        await unheld(stage)
+
+
+async def test_a_message_without_its_end_is_no_message(clock: MockClock) -> None:
+    async with staged(timeouts={"first_message_seconds": 8}) as stage:
+        client = await stage.client(None)
+        await client.stream.send_all(b"\x01\x85\0\0\0\0{    ")  # a first fragment
+        _, closed = await client.last_words()
+        assert (closed.code, trio.current_time()) == (1008, 8.0)
+        await unheld(stage)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "hello", "[]", '"session_init_v2"', "{}", '{"type":"segment_prompt_source"}', '{"type":["session_init_v2"]}', "[" * 9999],
+)
+async def test_another_first_message_is_answered_as_a_replica_would(clock: MockClock, said: str) -> None:
+    async with staged() as stage:
+        error, code, _ = await refusal(await stage.client(said))
+        assert (error["code"], error["retryable"], code) == ("invalid_message", False, 1003)
+        assert trio.current_time() == 0.0
+        await unheld(stage)
+
+
+async def test_a_first_message_that_is_too_large(clock: MockClock) -> None:
+    async with staged(limits={"client_message_bytes": 2000}) as stage:
+        fits = {**INIT, "pad": ""}
+        fits["pad"] = "x" * (2000 - len(json.dumps(fits)))
+        client = await stage.client(fits)
+        await stage.actors[0].admit(fits)
+        await client.hears(ASSIGNED)
+        words, closed = await (await stage.client({**fits, "pad": fits["pad"] + "x"})).last_words()
+        assert (words, closed.code) == ([], 1009)
+        assert len(stage.actors[0].dials) == 1
+
+
+async def test_500_silent_clients_hold_up_nobody(clock: MockClock) -> None:
+    async with staged(2) as stage:
+        for number in range(500):
+            await stage.client(None, address=f"10.0.{number >> 8}.{number & 255}")
+        await unheld(stage)
+        for actor in stage.actors:
+            stage.nursery.start_soon(actor.admit)
+        for _ in range(2):
+            await (await stage.client()).hears(ASSIGNED)
+        assert trio.current_time() == 0.0

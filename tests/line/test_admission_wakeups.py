@@ -1,0 +1,242 @@
+"""A slot that becomes free while somebody waits is taken in the same instant, whatever made it free."""
+
+from __future__ import annotations
+
+import trio
+from line_ends import ASSIGNED, INIT, REJECTED, Closed, FarEnd, farewell
+from line_stage import Actor, Stage, staged
+from trio.testing import MockClock
+
+from trio_router.admission import Visit
+from trio_router.core.config import ReplicaEndpoint
+from trio_router.core.errors import DialError
+from trio_router.core.line import Wish
+from trio_router.core.replica import FULL_SECONDS, AdminState
+
+BUSY = DialError("answered HTTP 503", refused=True, status=503)
+BROKEN = DialError("cannot connect")
+
+
+async def fail(stage: Stage, actor: Actor, times: int = 3) -> None:
+    """So many sessions in a row find the replica dead; probes find it well."""
+    actor.refuse(*[BROKEN] * times)
+    for _ in range(times):
+        await (await stage.client()).last_words()
+        stage.report(actor)
+
+
+async def test_a_session_that_ends_hands_its_slot_on(clock: MockClock) -> None:
+    async with staged() as stage:
+        one = await stage.served(stage.actors[0])
+        waiting = await stage.client()
+        await waiting.told(1, 1)
+        await trio.sleep(7.25)
+        await farewell(*one)
+        await stage.actors[0].admit()
+        assert trio.current_time() == 7.25
+        await waiting.hears(ASSIGNED)
+
+
+async def test_a_rejection_is_over_after_a_moment(clock: MockClock) -> None:
+    async with staged() as stage:
+        actor = stage.actors[0]
+        actor.refuse(BUSY)
+        client = await stage.client()
+        await client.told(1, 1)
+        await actor.admit()
+        assert actor.dials == [0.0, FULL_SECONDS]
+
+
+async def test_a_rejection_is_over_when_its_client_has_left(clock: MockClock) -> None:
+    """The one that was rejected is gone: those behind it must not wait for its moment to be remembered."""
+    async with staged() as stage:
+        actor = stage.actors[0]
+        one = await stage.served(actor)
+        rejected, behind = await stage.client(), await stage.client()
+        await behind.told(2, 2)
+        await trio.sleep(5)
+        await farewell(*one)
+        replica = await actor.accepted()
+        await trio.sleep(1.5)
+        await replica.say(REJECTED)
+        await stage.settled()
+        await rejected.vanish()
+        await actor.admit()
+        assert actor.dials == [0.0, 5.0, 6.5 + FULL_SECONDS]
+
+
+async def test_the_next_in_line_is_not_sent_to_a_replica_that_has_just_rejected(clock: MockClock) -> None:
+    async with staged() as stage:
+        actor = stage.actors[0]
+        one = await stage.served(actor)
+        clients = [await stage.client() for _ in range(3)]
+        await clients[-1].told(3, 3)
+        actor.refuse(BUSY)
+        await farewell(*one)
+        await stage.settled()
+        assert actor.dials == [0.0, 0.0]
+        await actor.admit()
+        assert actor.dials[2:] == [FULL_SECONDS]
+        for depth in (1, 3):
+            await clients[0].told(1, depth)
+
+
+async def test_a_report_of_room_ends_a_rejection_at_once(clock: MockClock) -> None:
+    async with staged() as stage:
+        actor = stage.actors[0]
+        actor.refuse(BUSY)
+        await (await stage.client()).told(1, 1)
+        await trio.sleep(0.5)
+        stage.report(actor, busy=0, total=1)
+        await actor.admit()
+        assert actor.dials == [0.0, 0.5]
+
+
+async def test_a_lingering_slot_is_taken_when_the_replica_reports_itself_free(clock: MockClock) -> None:
+    async with staged() as stage:
+        actor = stage.actors[0]
+        stage.report(actor, busy=0, total=1)
+        client, replica = await stage.served(actor)
+        await client.vanish()
+        await replica.last_words()
+        waiting = await stage.client()
+        for at in (1.0, 2.0, 3.0):
+            await trio.sleep_until(at)
+            stage.report(actor, busy=1, total=1)
+            await stage.settled()
+            assert actor.dials == [0.0]
+        await trio.sleep_until(3.5)
+        stage.report(actor, busy=0, total=1)
+        await actor.admit()
+        assert actor.dials == [0.0, 3.5]
+        await waiting.told(1, 1)
+        await waiting.hears(ASSIGNED)
+
+
+async def test_the_end_of_an_ejection_is_seen_at_once(clock: MockClock) -> None:
+    async with staged(2, balance="first", line={"timeout_seconds": 100}, limits={"attempts": 1}) as stage:
+        bad, good = stage.actors
+        await fail(stage, bad)
+        await stage.served(good)
+        await (await stage.client()).told(1, 1)
+        await bad.admit()
+        assert bad.dials == [0.0, 0.0, 0.0, 30.0]
+
+
+async def test_a_replica_that_becomes_well_is_used_at_once(clock: MockClock) -> None:
+    async with staged(2, healthy=False) as stage:
+        one, two = stage.actors
+        stage.report(one)
+        await stage.served(one)
+        await stage.client()
+        await trio.sleep(3)
+        stage.report(two)
+        await two.admit()
+        assert two.dials == [3.0]
+
+
+async def test_a_replica_that_is_ordered_back_is_used_at_once(clock: MockClock) -> None:
+    async with staged(2) as stage:
+        one, two = stage.actors
+        stage.registry.order(two.record, AdminState.DRAIN)
+        await stage.served(one)
+        await stage.client()
+        await trio.sleep(3)
+        stage.registry.order(two.record, AdminState.READY)
+        await two.admit()
+        assert two.dials == [3.0]
+
+
+async def test_slow_start_gives_each_slot_back_at_its_time(clock: MockClock) -> None:
+    four = [ReplicaEndpoint("http://r0", max_sessions=4)]
+    async with staged(four, slow_start_seconds=10) as stage:
+        actor = stage.actors[0]
+        for good in (False, False, False, True, True):
+            stage.report(actor, good=good)
+        for _ in range(4):
+            await stage.client()
+        for _ in range(4):
+            await actor.admit()
+        assert actor.dials == [0.0, 5.0, 7.5, 10.0]
+
+
+async def test_a_turn_that_comes_in_the_instant_of_leaving_is_not_lost(clock: MockClock) -> None:
+    """Ten times, because Trio runs what is ready in any order."""
+    for _ in range(10):
+        async with staged() as stage:
+            actor = stage.actors[0]
+            held = stage.registry.reserve(now=0.0)
+            assert held is not None
+            leaving, staying = await stage.client(), await stage.client()
+            await staying.told(2, 2)
+            stage.nursery.start_soon(leaving.vanish)
+            stage.registry.release(held, now=0.0)
+            found = await actor.accepted()
+            try:
+                await found.hears(INIT)
+                await found.say(ASSIGNED)
+                await staying.hears(ASSIGNED)
+            except (Closed, AssertionError):
+                await actor.admit()
+                await staying.hears(ASSIGNED)
+
+
+async def test_a_slot_that_was_given_and_not_fetched_is_given_back(clock: MockClock) -> None:
+    """The admission alone: its turn comes between the waiter's cancellation and its end."""
+    async with staged() as stage:
+        admission, registry = stage.services.admission, stage.registry
+        held = registry.reserve(now=0.0)
+        assert held is not None
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_wait_for_slot, stage)
+                await stage.settled()
+                assert len(admission.line) == 1
+                scope.cancel()
+                registry.release(held, now=0.0)
+                assert registry.replicas[0].held == 1  # taken in this very call
+        assert scope.cancelled_caught
+        assert registry.replicas[0].held == 0
+        assert len(admission.line) == 0
+
+
+async def _wait_for_slot(stage: Stage) -> None:
+    visit = Visit()
+    visit.wish = Wish()
+    await stage.services.admission.slot(visit, exclude=(), tell=lambda *_: None)
+    raise AssertionError("it was cancelled")
+
+
+async def test_who_was_rejected_keeps_his_rank(clock: MockClock) -> None:
+    async with staged() as stage:
+        actor = stage.actors[0]
+        one = await stage.served(actor)
+        clients: list[FarEnd] = []
+        for name in ("a", "b", "c"):
+            clients.append(await stage.client(INIT | {"client_id": name}))
+        await trio.sleep(5)
+        await farewell(*one)
+        await (await actor.accepted()).say(REJECTED)
+        late = await stage.client(INIT | {"client_id": "late"})
+        await late.told(4, 4)
+        order = []
+        for _ in range(4):
+            replica = await actor.accepted()
+            order.append((await replica.hear())["client_id"])
+            await replica.say(ASSIGNED)
+            await replica.close()
+        assert order == ["a", "b", "c", "late"]
+
+
+async def test_who_waits_for_a_busy_preset_holds_up_nobody_else(clock: MockClock) -> None:
+    replicas = [ReplicaEndpoint("http://r0", presets=("wan",)), ReplicaEndpoint("http://r1", presets=("ltx", "hy"))]
+    async with staged(replicas) as stage:
+        wan, other = stage.actors
+        await stage.client(INIT | {"preset": "wan"})
+        await wan.admit(INIT | {"preset": "wan"})
+        for client_id in ("first", "second"):
+            await stage.client(INIT | {"preset": "wan", "client_id": client_id})
+        await stage.client(INIT | {"preset": "hy"})
+        await other.admit(INIT | {"preset": "hy"})
+        assert wan.unseen == 0
+        assert len(stage.services.admission.line) == 2

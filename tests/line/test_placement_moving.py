@@ -1,0 +1,240 @@
+"""Until the commit point a session that a replica does not take goes to another; the client notices nothing but time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from line_ends import ASSIGNED, INIT, REJECTED, FarEnd, Message
+from line_stage import Actor, Stage, staged
+from trio.testing import MockClock
+
+from trio_router.core.config import ReplicaEndpoint
+from trio_router.core.errors import DialError
+from trio_router.core.outcome import Phase
+
+PROMPT: Message = {"type": "segment_prompt_source", "prompt": "a fox"}
+QUEUED: Message = {"type": "queue_status", "position": 0, "queue_depth": 0}
+
+
+def error(code: str) -> Message:
+    return {"type": "error", "code": code, "message": "no", "retryable": True}
+
+
+async def reject(replica: FarEnd) -> None:
+    await replica.say(REJECTED)
+    await replica.close(1013, "session_rejected")
+
+
+#: What a replica does that does not take a session, and whether that counts as its failure.
+REFUSALS = {
+    "rejects": (reject, 0),
+    "closes 1013": (lambda replica: replica.close(1013, "full"), 0),
+    "closes 1012": (lambda replica: replica.close(1012, "restart"), 0),
+    "has no GPU": (lambda replica: replica.say(error("gpu_unavailable")), 0),
+    "says that it failed": (lambda replica: replica.say(error("worker_failed")), 1),
+    "crashes": (lambda replica: replica.say(error("internal_error")), 1),
+    "closes 1011": (lambda replica: replica.close(1011, "oops"), 1),
+    "closes 1001": (lambda replica: replica.close(1001, "going"), 1),
+    "vanishes": (FarEnd.vanish, 1),
+    "is silent": (lambda replica: trio.lowlevel.checkpoint(), 1),
+    "queues, then is silent": (lambda replica: trio.lowlevel.checkpoint(), 1),
+    "talks no WebSocket": (lambda replica: replica.stream.send_all(b"\xff\xff\xff\xff"), 1),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+async def test_the_next_replica_hears_all_that_was_said(clock: MockClock, what: str) -> None:
+    refuse, failures = REFUSALS[what]
+    async with staged(2, balance="first") as stage:
+        one, two = stage.actors
+        client = await stage.client()
+        await client.say(PROMPT)
+        replica = await one.accepted()
+        for said in (INIT, PROMPT):
+            await replica.hears(said)
+        if what.startswith("queues"):
+            await replica.say(QUEUED)
+            await client.told(0, 0)
+        await refuse(replica)
+        other = await two.accepted()
+        for said in (INIT, PROMPT):
+            await other.hears(said)
+        await other.say(ASSIGNED)
+        await client.hears(ASSIGNED)
+        assert trio.current_time() == (30.0 if "silent" in what else 0.0)
+        session = next(iter(stage.services.book))
+        assert (session.replica, [tried.replica for tried in session.tries]) == ("r1", ["r0"])
+        assert (one.record.failures_total, one.record.held) == (failures, 0)
+        assert one.record.free(trio.current_time()) == bool(failures), "a rejection takes the slot for a moment"
+        assert one.record.promising, "full is not unhealthy"
+
+
+async def test_failed_dials_are_not_noticed(clock: MockClock) -> None:
+    async with staged(3, balance="first") as stage:
+        stage.actors[0].refuse(DialError("cannot connect"))
+        stage.actors[1].refuse(DialError("answered HTTP 503", refused=True, status=503))
+        client = await stage.client()
+        await stage.actors[2].admit()
+        await client.hears(ASSIGNED)
+        assert [actor.record.failures_total for actor in stage.actors] == [1, 0, 0]
+        assert [actor.record.free(0.0) for actor in stage.actors] == [True, False, False]
+
+
+async def test_a_replica_that_failed_the_session_is_not_asked_again(clock: MockClock) -> None:
+    """The other one is busy: it is waited for, though the one that failed is free."""
+    async with staged(2, balance="first") as stage:
+        one, two = stage.actors
+        registry = stage.registry
+        busy = registry.reserve(now=0.0, prefer=two.record.url)
+        assert busy is not None
+        client = await stage.client()
+        await (await one.accepted()).vanish()
+        await client.told(1, 1)
+        await trio.sleep(3)
+        registry.release(busy, now=3.0)
+        await two.admit()
+        await client.hears(ASSIGNED)
+        assert (one.dials, two.dials) == ([0.0], [3.0])
+
+
+async def test_after_so_many_attempts_it_is_over(clock: MockClock) -> None:
+    async with staged(4, balance="first", limits={"attempts": 3}) as stage:
+        for actor in stage.actors:
+            actor.refuse(DialError("cannot connect to 10.1.2.3"))
+        words, closed = await (await stage.client()).last_words()
+        assert (closed.code, closed.reason) == (1013, "no_replica_reached")
+        assert [word["code"] for word in words] == ["gpu_unavailable"]
+        assert "10.1.2.3" not in str(words)
+        assert [len(actor.dials) for actor in stage.actors] == [1, 1, 1, 0]
+        assert len(stage.outcomes[0].tries) == 3
+
+
+async def test_behind_the_commit_point_nothing_is_moved(clock: MockClock) -> None:
+    async with staged(2, balance="first") as stage:
+        client, replica = await stage.served(stage.actors[0])
+        await replica.vanish()
+        words, closed = await client.last_words()
+        assert ([word["code"] for word in words], closed.code) == (["worker_failed"], 1011)
+        assert stage.actors[1].dials == []
+
+
+@pytest.mark.parametrize(("replay_bytes", "moved"), [(1000, False), (10_000, True)])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_more_than_replay_bytes_is_not_said_twice(
+    clock: MockClock, replay_bytes: int, moved: bool, at_once: bool
+) -> None:
+    """Whether it came in one message or in two."""
+    async with staged(2, balance="first", limits={"replay_bytes": replay_bytes}) as stage:
+        one, two = stage.actors
+        large = {"type": "session_init_v2", "pad": "x" * 3000}
+        first = large if at_once else INIT
+        client = await stage.client(first)
+        replica = await one.accepted()
+        await replica.hears(first)
+        if not at_once:
+            await client.say({**PROMPT, "pad": "x" * 3000})
+            await replica.hear()
+        await replica.say(REJECTED)
+        if moved:
+            await two.admit(first)
+            await client.hears(ASSIGNED)
+            return
+        words, closed = await client.last_words()
+        assert ([word["code"] for word in words], closed.code) == (["gpu_unavailable"], 1013)
+        assert two.dials == []
+        assert not one.record.free(trio.current_time()), "a rejection is one, wherever the session goes"
+
+
+async def test_opaque_waits_and_moves_too(clock: MockClock) -> None:
+    async with staged([ReplicaEndpoint("http://r0", max_sessions=1)], dialect="opaque") as stage:
+        one = await stage.client("hello")
+        replica = await stage.actors[0].accepted()
+        await stage.client("me too")
+        assert [session.phase for session in stage.services.book] == [Phase.OPENING, Phase.WAITING]
+        await one.vanish()
+        await replica.vanish()
+        other = await stage.actors[0].accepted()
+        assert (await other.frame()).data == b"me too"
+
+
+async def test_dreamverse_has_a_replica_before_anyone_speaks(clock: MockClock) -> None:
+    streams = [{"path": "/v1/stream"}, {"path": "/ws", "dialect": "dreamverse", "balance": "first"}]
+    async with staged(2, streams=streams) as stage:
+        client = await stage.client(None, target="/ws")
+        replica = await stage.actors[0].accepted()
+        await replica.say(ASSIGNED)
+        await client.hears(ASSIGNED)
+        assert stage.actors[1].dials == []
+
+
+# What becomes of a replica that fails sessions
+
+
+async def die(stage: Stage, actor: Actor) -> None:
+    """A session gets past its commit point, then the replica drops it; the next probe finds the replica well."""
+    client, replica = await stage.served(actor)
+    await trio.sleep(1)
+    await replica.vanish()
+    await client.last_words()
+    await stage.settled()
+    stage.report(actor)
+
+
+async def test_a_replica_that_dies_under_sessions_is_ejected_for_longer_each_time(clock: MockClock) -> None:
+    async with staged(2, balance="first") as stage:
+        bad = stage.actors[0]
+        spells = []
+        for _ in range(3):
+            for _ in range(3):
+                await die(stage, bad)
+            assert not bad.record.usable(trio.current_time())
+            spells.append(round(bad.record.ejected_until - trio.current_time()))
+            await trio.sleep_until(bad.record.ejected_until)
+        assert spells == [30, 60, 90]
+
+
+async def test_a_session_that_ends_well_wipes_the_slate(clock: MockClock) -> None:
+    async with staged(2, balance="first") as stage:
+        actor = stage.actors[0]
+        for _ in range(4):
+            for _ in range(2):
+                await die(stage, actor)
+            client, replica = await stage.served(actor)
+            await client.vanish()
+            await replica.last_words()
+        assert actor.record.usable(trio.current_time())
+
+
+async def test_the_last_one_is_never_left_out_even_if_it_became_the_last(clock: MockClock) -> None:
+    """One is ejected, then the other stops answering probes: the first one is back, and who waits is served there."""
+    async with staged(2, balance="first", line={"timeout_seconds": 10}) as stage:
+        bad, good = stage.actors
+        for _ in range(3):
+            await die(stage, bad)
+        await stage.served(good)
+        waiting = await stage.client()
+        await waiting.told(1, 1)
+        now = trio.current_time()
+        for _ in range(3):
+            stage.report(good, good=False)
+        await bad.admit()
+        assert trio.current_time() == now
+
+
+async def test_a_slot_lingers_where_the_replica_may_still_be_at_it(clock: MockClock) -> None:
+    """It sent nonsense and was dropped; nobody knows whether it goes on generating, but its reports."""
+    async with staged() as stage:
+        actor = stage.actors[0]
+        stage.report(actor, busy=0, total=1)
+        client, replica = await stage.served(actor)
+        await replica.stream.send_all(b"\xff\xff\xff\xff")
+        await client.last_words()
+        await replica.last_words()
+        await replica.vanish()
+        await stage.settled()
+        waiting = await stage.client()
+        await waiting.told(1, 1)
+        await trio.sleep(1)
+        stage.report(actor, busy=0, total=1)
+        await actor.admit()
+        assert actor.dials == [0.0, 1.0]
