@@ -1,4 +1,4 @@
-"""`python -m bench run`, `report` and `compare`."""
+"""`python -m bench run`, `report`, `compare` and `balance`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import run as runner
+from bench.balance.report import table
+from bench.balance.run import compare as compare_policies
+from bench.balance.run import write
 from bench.compare import compare as compare_runs
 from bench.peers import DEFAULT, DIRECT, OURS, PEERS
 from bench.plots import draw_all
@@ -72,6 +75,20 @@ def compare(before: Path, after: Path, peer: str) -> None:
     """Two results.json side by side, for one peer."""
     for line in compare_runs(json.loads(before.read_text()), json.loads(after.read_text()), peer):
         click.echo(line)
+
+
+@main.command()
+@click.option("--sessions", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--replicas", type=click.IntRange(2), default=50, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same day for the same number.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results")
+def balance(sessions: int, replicas: int, seed: int, out: Path) -> None:
+    """Simulate a day under each policy, and write balance.json and balance.svg into --out."""
+    workload, found = compare_policies(sessions, replicas, seed, lambda s: click.echo(s, err=True))
+    for line in table(workload, found):
+        click.echo(line)
+    for path in write(out, workload, found):
+        click.echo(f"written: {path}", err=True)
 
 
 def _chosen(text: str | None, default: Sequence[str], known: Iterable[str]) -> list[str]:

@@ -89,21 +89,20 @@ class Admission:
     def cookie_header(self, visit: Visit, placed: Replica | None, *, secure: bool) -> list[tuple[bytes, bytes]]:
         """The router's own cookie for the 101, if it is configured.
 
-        It names the replica that the session has, or, where none is picked yet, the one that it will prefer. `hash`
-        needs no name: the key leads to the same replica by itself, and a name would overrule it.
+        It names the replica that the session has, or, where none is picked yet, the one that it will prefer.
         """
         if self._cookie is None:
             return []
         key = visit.cookie[0] if visit.cookie else secrets.token_urlsafe(9)
+        if visit.wish.key is None:
+            visit.wish = dataclasses.replace(visit.wish, key=f"cookie:{key}")
         url = placed.url if placed is not None else self._known(visit)
-        balance = visit.wish.balance or self._config.balance
-        if url is None and balance != "hash":
-            likely = self._registry.select(now=trio.current_time(), balance=balance)
+        if url is None:
+            wish = visit.wish
+            likely = self._registry.select(now=trio.current_time(), key=wish.key, balance=wish.balance)
             url = likely.url if likely is not None else None
         tag = self._cookie.tag(url) if url else ""
         visit.cookie = (key, tag)
-        if visit.wish.key is None:
-            visit.wish = dataclasses.replace(visit.wish, key=f"cookie:{key}")
         return [self._cookie.header(key, tag, secure=secure)]
 
     def leave(self, visit: Visit) -> None:
@@ -129,11 +128,16 @@ class Admission:
 
     def _known(self, visit: Visit) -> str | None:
         """The replica that knows the client: as remembered, or as its cookie says."""
-        known = self.affinity.look_up(visit.wish.key, now=trio.current_time())
-        if known is None and visit.cookie is not None and visit.cookie[1] and self._cookie is not None:
+        wish, cookie = visit.wish, visit.cookie
+        known = self.affinity.look_up(wish.key, now=trio.current_time())
+        if known is not None or cookie is None or self._cookie is None:
+            return known
+        # `hash` leads a key of the client's own to its replica, whatever the cookie says.
+        hashed = (wish.balance or self._config.balance) == "hash"
+        if not hashed or wish.key == f"cookie:{cookie[0]}":
             tags = {self._cookie.tag(replica.url): replica.url for replica in self._registry.replicas}
-            return tags.get(visit.cookie[1])
-        return known
+            return tags.get(cookie[1])
+        return None
 
     # Slots
 

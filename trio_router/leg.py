@@ -326,6 +326,8 @@ def bare_socket(stream: trio.SocketStream) -> socket.socket:
     family, kind, proto = sock.family, sock.type, sock.proto
     raw = socket.socket(family, kind, proto, fileno=sock.detach())
     raw.setblocking(False)
+    # Trio lets a socket hold only 16 KiB unsent, so that a writer hears early of a slow reader. A pump hears of it anyway.
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
     return raw
 
 

@@ -324,7 +324,9 @@ class Relay:
         await self.up.flush()
         await self.down.flush()
         if end.cause in OFFENCES and source is not None and source.side is end.side:
-            await source.hear_out()
+            verdict_on_its_way = self.down.parted if source is self.client else self.up.parted
+            if verdict_on_its_way:  # it is not while a frame is being cut through to the offender
+                await source.hear_out()
 
     def stop(self, end: End) -> None:
         """End the session, unless it is ending already. Returns at once; `run` returns when both sides have been told."""

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
-from core_samples import MIB, QUICK, cuts, frames_of_messages, head, wire
+from core_samples import MIB, QUICK, cuts, head, pieces, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_router.core.flow import LARGE_FRAME_BYTES, Flow, Scratch
+import trio_router.core.flow as flow_module
+from trio_router.core.flow import Flow, Scratch
 from trio_router.core.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WATCH_ALL, FrameScanner
 from trio_router.core.outcome import Cause, End, Side
 
-#: As small as it may be: the beginning of a frame below LARGE_FRAME_BYTES must leave room to read more.
-SMALL_SCRATCH = LARGE_FRAME_BYTES + 64
+#: As small as it may be: the beginning of a small frame must leave room to read more.
+LARGE, REUSED, PAGE = 400, 1024, 64
+SCRATCH_BYTES = LARGE + 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_sizes() -> Iterator[None]:
+    """The same code at a thousandth of the sizes, so that every boundary is met often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "LARGE_FRAME_BYTES", LARGE)
+        patch.setattr(flow_module, "REUSED_BYTES", REUSED)
+        patch.setattr(flow_module, "SPARE_BYTES", 3 * REUSED)
+        patch.setattr(flow_module, "_PAGE", PAGE)
+        yield
 
 
 def make_flow(
@@ -26,24 +40,58 @@ def make_flow(
 
 def put(flow: Flow, data: bytes) -> int:
     """Read as much as there is room for."""
+    wanted = flow.wanted
     room = flow.room()
-    assert len(room) == flow.wanted > 0
+    assert len(room) == wanted == flow.wanted > 0
     size = min(len(room), len(data))
     room[:size] = data[:size]
     flow.feed(size)
     return size
 
 
-def carry(flow: Flow, data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """Everything that may be written, read by read; pings are dropped."""
-    pos, turn = 0, 0
-    while pos < len(data):
-        pos += put(flow, data[pos : pos + (sizes[turn] if turn < len(sizes) else len(data))])
-        turn += 1
-        while flow.event is not None:
-            flow.resume(keep=flow.event.opcode != PING)
-        yield bytes(flow.take())
-        flow.release()
+def resume_all(flow: Flow) -> None:
+    """Pings are dropped."""
+    while flow.event is not None:
+        flow.resume(keep=flow.event.opcode != PING)
+
+
+@dataclass
+class Carrier:
+    """What a pump does with a flow, without the waiting. ``busy`` says for each read whether the sink takes nothing."""
+
+    flow: Flow
+    sizes: list[int]
+    busy: list[bool]
+    waiting: list[memoryview] = field(default_factory=list)
+    arrived: bytearray = field(default_factory=bytearray)
+
+    def carry(self, data: bytes) -> Iterator[None]:
+        """One read at a time."""
+        for turn, piece in enumerate(pieces(data, self.sizes)):
+            rest = piece
+            while rest:
+                rest = rest[put(self.flow, rest) :]
+                resume_all(self.flow)
+                self.forward(self.flow.take(), busy=self.busy[turn % len(self.busy)])
+                yield
+        self.write()
+
+    def forward(self, out: memoryview, *, busy: bool) -> None:
+        if not busy:
+            self.write()
+            self.arrived += out
+            self.flow.release(out)
+        elif self.flow.own_memory:
+            self.waiting.append(out)
+            self.flow.release()
+        else:
+            self.waiting.append(memoryview(bytes(out)))
+
+    def write(self) -> None:
+        for view in self.waiting:
+            self.arrived += view
+            self.flow.release(view)
+        self.waiting.clear()
 
 
 def joined(parts: list[tuple[int, bytes, bool]], *, masked: bool) -> tuple[bytes, bytes]:
@@ -52,82 +100,151 @@ def joined(parts: list[tuple[int, bytes, bool]], *, masked: bool) -> tuple[bytes
     return b"".join(data for _, data in frames), b"".join(data for opcode, data in frames if opcode != PING)
 
 
-@QUICK
-@given(parts=frames_of_messages(), sizes=cuts, side=st.sampled_from((Side.CLIENT, Side.REPLICA)))
-def test_what_goes_on_is_what_came_less_what_was_dropped(
-    parts: list[tuple[int, bytes, bool]], sizes: list[int], side: Side
-) -> None:
-    sent, expected = joined(parts, masked=side is Side.CLIENT)
-    flow = make_flow(Scratch(SMALL_SCRATCH), side=side)
-    assert b"".join(carry(flow, sent, sizes)) == expected
-    assert flow.at_boundary
-    assert not flow.between_fragments
-
-
-@QUICK
-@given(
-    parts=st.tuples(frames_of_messages(), frames_of_messages()), sizes=st.tuples(cuts, cuts), hold=st.integers(0, 200)
+_lengths = st.one_of(st.integers(0, 200), st.integers(LARGE - 12, LARGE + 4), st.integers(REUSED - 12, 4 * REUSED))
+_data = st.builds(lambda size, fill: bytes([fill]) * size, _lengths, st.integers(0, 255))
+_frames = st.lists(
+    st.one_of(
+        st.tuples(st.just(BINARY), _data, st.just(True)),
+        st.tuples(st.sampled_from((PING, PONG)), st.binary(max_size=20), st.just(True)),
+    ),
+    max_size=8,
 )
-def test_two_flows_share_a_scratch_and_never_see_each_other(
-    parts: tuple[list[tuple[int, bytes, bool]], ...], sizes: tuple[list[int], ...], hold: int
+_reads = st.one_of(cuts, st.lists(st.integers(1, 900), min_size=1, max_size=30))
+_moods = st.lists(st.booleans(), min_size=1, max_size=5)
+_ways = st.tuples(_frames, _reads, _moods, st.sampled_from((Side.CLIENT, Side.REPLICA)), st.sampled_from((600, MIB)))
+
+
+@QUICK
+@given(ways=st.lists(_ways, min_size=1, max_size=3))
+def test_flows_share_a_scratch_and_each_carries_what_came_less_what_was_dropped(
+    ways: list[tuple[list[tuple[int, bytes, bool]], list[int], list[bool], Side, int]],
 ) -> None:
-    scratch = Scratch(SMALL_SCRATCH)
-    up = make_flow(scratch, side=Side.CLIENT)
-    down = make_flow(scratch, hold=MIB if hold == 0 else hold + 131)  # pings (131 bytes at most) are always held
-    (up_sent, up_expected), (down_sent, down_expected) = joined(parts[0], masked=True), joined(parts[1], masked=False)
-    carrying = [(carry(up, up_sent, sizes[0]), bytearray()), (carry(down, down_sent, sizes[1]), bytearray())]
-    going = list(carrying)
+    scratch = Scratch(SCRATCH_BYTES)
+    carriers, going, expected = [], [], []
+    for parts, sizes, busy, side, hold in ways:
+        sent, kept = joined(parts, masked=side is Side.CLIENT)
+        carrier = Carrier(make_flow(scratch, side=side, hold=hold), sizes, busy)
+        carriers.append(carrier)
+        going.append(carrier.carry(sent))
+        expected.append(kept)
     while going:
-        for one in list(going):
-            arrived = next(one[0], None)
-            if arrived is None:
-                going.remove(one)
-            else:
-                one[1].extend(arrived)
-    assert [bytes(out) for _, out in carrying] == [up_expected, down_expected]
+        going = [one for one in going if next(one, StopIteration) is not StopIteration]
+    assert [bytes(carrier.arrived) for carrier in carriers] == expected
+    assert all(carrier.flow.at_boundary and not carrier.flow.between_fragments for carrier in carriers)
 
 
-def test_the_rest_of_a_large_frame_is_read_into_memory_of_exactly_its_size() -> None:
-    scratch = Scratch(SMALL_SCRATCH)
+def test_the_rest_of_a_large_frame_is_read_into_memory_of_its_own() -> None:
+    scratch = Scratch(SCRATCH_BYTES)
     flow = make_flow(scratch, watch=frozenset())
-    small, large = wire(TEXT, b"small"), wire(BINARY, b"x" * LARGE_FRAME_BYTES)
+    small, large = wire(TEXT, b"small"), wire(BINARY, b"x" * LARGE)
+    assert (flow.own_memory, flow.missing) == (False, 0)
     put(flow, small + large[:100])
     assert bytes(flow.take()) == small
-    assert (flow.own_memory, flow.wanted) == (False, len(large) - 100)
+    assert (flow.own_memory, flow.wanted, flow.missing) == (False, len(large) - 100, len(large) - 100)
     put(flow, large[100:200])
     assert not flow.take()
+    assert flow.missing == len(large) - 200
     put(flow, large[200:])
     out = flow.take()
-    assert (flow.own_memory, len(out)) == (True, len(large))
+    assert (flow.own_memory, len(out), flow.missing) == (True, len(large), 0)
     scratch.buf[:] = bytes(len(scratch.buf))  # another direction reads meanwhile
     assert bytes(out) == large
     flow.release()
-    assert (flow.own_memory, flow.wanted) == (False, len(scratch.buf))
+    assert flow.own_memory is False
+
+
+def test_after_a_large_frame_the_next_is_read_where_it_will_be_held_and_no_further() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset())
+    large = wire(BINARY, b"x" * (LARGE + 50))
+    for part in (large[:100], large[100:]):
+        put(flow, part)
+        out = flow.take()
+    flow.release(out)
+    assert (flow.wanted, flow.missing) == (len(large), 0)
+    flow.room()
+    assert flow.missing == 0  # it is only expected: a small frame may come, and must not be waited behind
+    put(flow, large[:100])
+    assert not flow.take()
+    assert flow.missing == len(large) - 100
+    put(flow, large[100:])
+    assert bytes(flow.take()) == large
+    flow.release()
+    put(flow, wire(TEXT, b"small"))
+    assert bytes(flow.take()) == wire(TEXT, b"small")
+
+
+def test_when_small_frames_come_again_nothing_large_is_expected() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset())
+    large = wire(BINARY, b"x" * LARGE)
+    for part in (large[:100], large[100:], wire(TEXT, b"a") + large[:3], large[3:9], large[9:]):
+        put(flow, part)
+        flow.take()
+        flow.release()
+    put(flow, wire(TEXT, b"a")[:1])
+    flow.take()
+    assert flow.wanted == SCRATCH_BYTES - 1
+
+
+def test_the_memory_for_a_very_long_frame_grows_with_what_really_comes() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset())
+    data = wire(BINARY, b"x" * (20 * REUSED))
+    pos, rooms = put(flow, data[:14]), []
+    assert not flow.take()
+    while pos < len(data):
+        rooms.append(flow.wanted)
+        pos += put(flow, data[pos : pos + 700])
+        out = flow.take()
+        assert flow.wanted <= max(REUSED, 2 * pos)
+    assert bytes(out) == data
+    assert rooms[0] == REUSED - 14
+    assert max(rooms) <= 10 * REUSED
+
+
+def test_a_scratch_lends_again_what_it_got_back_but_keeps_only_so_much() -> None:
+    scratch = Scratch(SCRATCH_BYTES)
+    first = scratch.lend(LARGE, at_least=10)
+    assert LARGE <= len(first) < LARGE + PAGE
+    scratch.take_back(first)
+    assert scratch.lend(len(first) + 1, at_least=0) is not first
+    assert scratch.lend(len(first) // 4 - 1, at_least=0) is not first
+    assert scratch.lend(LARGE, at_least=0) is first
+    assert scratch.lend(LARGE, at_least=0) is not first
+    for ignored in (b"bytes", scratch.buf, bytearray(REUSED + 1), None):
+        scratch.take_back(ignored)
+    lent = [scratch.lend(REUSED - 10, at_least=0) for _ in range(5)]
+    assert not any(one is other for i, one in enumerate(lent) for other in lent[:i])
+    for one in lent:
+        scratch.take_back(one)
+    again = [scratch.lend(REUSED - 10, at_least=0) for _ in range(5)]
+    assert sum(any(one is old for old in lent) for one in again) == 3 * REUSED // len(lent[0])
+    assert scratch.lend(10 * REUSED, at_least=2 * REUSED) == bytearray(4 * REUSED)
+    assert scratch.lend(10 * REUSED, at_least=9 * REUSED) == bytearray(10 * REUSED)
 
 
 def test_the_beginning_of_a_small_frame_is_kept_from_the_scratch() -> None:
-    scratch = Scratch(SMALL_SCRATCH)
+    scratch = Scratch(SCRATCH_BYTES)
     flow = make_flow(scratch)
-    data = wire(BINARY, b"y" * (LARGE_FRAME_BYTES - 5))  # one byte below LARGE_FRAME_BYTES with its header
-    assert len(data) == LARGE_FRAME_BYTES - 1
+    payload = b"y" * (LARGE - 5)
+    data = wire(BINARY, payload)  # one byte below a large frame, with its header
+    assert len(data) == LARGE - 1
     put(flow, data[:-1])
     assert not flow.take()
     scratch.buf[:] = bytes(len(scratch.buf))
     assert flow.wanted == len(scratch.buf) - len(data) + 1
     put(flow, data[-1:])
-    assert flow.payload() == b"y" * (LARGE_FRAME_BYTES - 5)
+    assert flow.payload() == payload
     flow.resume(keep=True)
     assert bytes(flow.take()) == data
     assert not flow.own_memory
 
 
 def test_a_large_frame_can_be_looked_at_and_dropped() -> None:
-    flow = make_flow(Scratch(SMALL_SCRATCH), side=Side.CLIENT)
-    data = wire(BINARY, b"z" * LARGE_FRAME_BYTES, masked=True)
+    flow = make_flow(Scratch(SCRATCH_BYTES), side=Side.CLIENT)
+    data = wire(BINARY, b"z" * LARGE, masked=True)
     put(flow, data[:50])
     assert not flow.take()
     put(flow, data[50:])
-    assert flow.payload() == b"z" * LARGE_FRAME_BYTES
+    assert flow.payload() == b"z" * LARGE
     flow.resume(keep=False)
     assert not flow.take()
     put(flow, wire(TEXT, b"next", masked=True))
@@ -136,7 +253,7 @@ def test_a_large_frame_can_be_looked_at_and_dropped() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_nothing_behind_a_close_counts(keep: bool) -> None:
-    flow = make_flow(Scratch(SMALL_SCRATCH))
+    flow = make_flow(Scratch(SCRATCH_BYTES))
     before, close = wire(TEXT, b"before"), wire(CLOSE, b"\x03\xe8")
     put(flow, before + close + wire(TEXT, b"behind") + head(0xFF, 0xFF))
     flow.resume(keep=True)
@@ -153,7 +270,7 @@ def test_nothing_behind_a_close_counts(keep: bool) -> None:
     [(head(0x83, 0), Cause.PROTOCOL_ERROR), (head(0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0), Cause.TOO_BIG)],
 )
 def test_wrong_bytes_end_the_flow_behind_the_good_ones(bad: bytes, cause: Cause) -> None:
-    flow = make_flow(Scratch(SMALL_SCRATCH), watch=frozenset())
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset())
     good = wire(TEXT, b"good")
     put(flow, good + bad + good)
     assert bytes(flow.take()) == good
@@ -164,7 +281,7 @@ def test_wrong_bytes_end_the_flow_behind_the_good_ones(bad: bytes, cause: Cause)
 
 
 def test_it_says_where_a_frame_may_be_put_in() -> None:
-    flow = make_flow(Scratch(SMALL_SCRATCH), hold=1024, watch=frozenset({PONG}))
+    flow = make_flow(Scratch(4096), hold=1024, watch=frozenset({PONG}))
     long = wire(BINARY, bytes(3000), fin=False)
     seen = []
     for data in (long[:500], long[500:], wire(PONG, b"p"), wire(CONTINUATION, b"end")):

@@ -192,6 +192,12 @@ def test_close_bodies_go_round_and_fit_into_a_control_frame(code: int, reason: s
         assert body == Close(code, reason).serialize()
 
 
+def test_a_reason_has_room_for_123_bytes_and_is_cut_at_a_character() -> None:
+    assert parse_close(close_payload(1000, "x" * 123)) == (1000, "x" * 123)
+    assert parse_close(close_payload(1000, "x" * 124)) == (1000, "x" * 123)
+    assert parse_close(close_payload(1000, "x" * 121 + "€")) == (1000, "x" * 121)
+
+
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 5000, 65535])
 def test_a_code_that_may_not_be_sent_is_not_sent(code: int) -> None:
     assert parse_close(close_payload(code, "mine")) == (1002, "invalid close code")

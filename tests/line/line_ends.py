@@ -62,7 +62,7 @@ class FarEnd:
             await self.close(said.code, said.reason)
             raise Closed(said.code, said.reason)
         if found.opcode is Opcode.TEXT:
-            message: Message = json.loads(found.data)
+            message: Message = json.loads(bytes(found.data))
             return message
         return {"type": "binary", "data": found.data}
 

@@ -99,7 +99,9 @@ class Stage:
         report = Report(now, **said) if said else None
         self.registry.probe_succeeded(actor.record, latency_ms=1.0, wall=now, now=now, report=report)
 
-    async def come(self, *, address: str = "10.0.0.1", target: str = "/v1/stream", **headers: str) -> tuple[FarEnd, bytes]:
+    async def come(
+        self, *, address: str = "10.0.0.1", target: str = "/v1/stream", **headers: str
+    ) -> tuple[FarEnd, bytes]:
         """A client connects. Returns its end and the head of the router's answer."""
         near, far = trio.testing.memory_stream_pair()
         lines = [f"GET {target} HTTP/1.1", "host: router", "connection: upgrade", "upgrade: websocket"]
@@ -151,7 +153,9 @@ async def staged(
     replicas: int | Sequence[ReplicaEndpoint] = 1, *, healthy: bool = True, **settings: Any
 ) -> AsyncIterator[Stage]:
     """A stage with replicas ``http://r0`` … of one session each; ends all that runs on it, and all must be given back."""
-    endpoints = replicas if isinstance(replicas, Sequence) else [ReplicaEndpoint(f"http://r{i}") for i in range(replicas)]
+    endpoints = (
+        replicas if isinstance(replicas, Sequence) else [ReplicaEndpoint(f"http://r{i}") for i in range(replicas)]
+    )
     config = RouterConfig(replicas=tuple(endpoints), **settings)
     async with trio.open_nursery() as nursery:
         stage = Stage(config, nursery)

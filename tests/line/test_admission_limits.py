@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import pytest
 import trio
-from line_ends import ASSIGNED, INIT, FarEnd, Message, farewell
-from line_stage import Stage, staged
+from line_ends import INIT, FarEnd, Message, farewell
+from line_stage import staged
 from trio.testing import MockClock
 
 from trio_router.core.config import ReplicaEndpoint
@@ -75,7 +75,7 @@ async def test_retry_after_is_an_estimate_from_session_lengths(clock: MockClock)
 
 async def test_time_on_replicas_that_failed_is_no_waiting(clock: MockClock) -> None:
     """Silent replicas took 20 s of it; in the line it may still wait for 5."""
-    settings = {"timeouts": {"first_reply_seconds": 20}, "line": {"timeout_seconds": 5}}
+    settings: dict[str, Any] = {"timeouts": {"first_reply_seconds": 20}, "line": {"timeout_seconds": 5}}
     async with staged(2, balance="first", **settings) as stage:
         silent, busy = stage.actors
         client = await stage.client()
@@ -153,66 +153,3 @@ async def test_no_replica_is_well(clock: MockClock) -> None:
         message = "router: no healthy replica available"
         assert error == {"code": "gpu_unavailable", "message": message, "retryable": True}
         assert (code, reason) == (1013, "no_healthy_replica")
-
-
-# The first message
-
-
-async def unheld(stage: Stage) -> None:
-    """No replica was asked for anything."""
-    assert all(actor.dials == [] for actor in stage.actors)
-    assert all(replica.held == 0 for replica in stage.registry.replicas)
-
-
-async def test_who_says_nothing_holds_nothing_and_is_sent_away_in_time(clock: MockClock) -> None:
-    async with staged(timeouts={"first_message_seconds": 8}) as stage:
-        silent = await stage.client(None)
-        words, closed = await silent.last_words()
-        assert (words, closed.code, closed.reason) == ([], 1008, "no first message")
-        assert trio.current_time() == 8.0
-        await unheld(stage)
-
-
-async def test_a_message_without_its_end_is_no_message(clock: MockClock) -> None:
-    async with staged(timeouts={"first_message_seconds": 8}) as stage:
-        client = await stage.client(None)
-        await client.stream.send_all(b"\x01\x85\0\0\0\0{    ")  # a first fragment
-        _, closed = await client.last_words()
-        assert (closed.code, trio.current_time()) == (1008, 8.0)
-        await unheld(stage)
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["", "hello", "[]", '"session_init_v2"', "{}", '{"type":"segment_prompt_source"}', '{"type":["session_init_v2"]}', "[" * 9999],
-)
-async def test_another_first_message_is_answered_as_a_replica_would(clock: MockClock, said: str) -> None:
-    async with staged() as stage:
-        error, code, _ = await refusal(await stage.client(said))
-        assert (error["code"], error["retryable"], code) == ("invalid_message", False, 1003)
-        assert trio.current_time() == 0.0
-        await unheld(stage)
-
-
-async def test_a_first_message_that_is_too_large(clock: MockClock) -> None:
-    async with staged(limits={"client_message_bytes": 2000}) as stage:
-        fits = {**INIT, "pad": ""}
-        fits["pad"] = "x" * (2000 - len(json.dumps(fits)))
-        client = await stage.client(fits)
-        await stage.actors[0].admit(fits)
-        await client.hears(ASSIGNED)
-        words, closed = await (await stage.client({**fits, "pad": fits["pad"] + "x"})).last_words()
-        assert (words, closed.code) == ([], 1009)
-        assert len(stage.actors[0].dials) == 1
-
-
-async def test_500_silent_clients_hold_up_nobody(clock: MockClock) -> None:
-    async with staged(2) as stage:
-        for number in range(500):
-            await stage.client(None, address=f"10.0.{number >> 8}.{number & 255}")
-        await unheld(stage)
-        for actor in stage.actors:
-            stage.nursery.start_soon(actor.admit)
-        for _ in range(2):
-            await (await stage.client()).hears(ASSIGNED)
-        assert trio.current_time() == 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import trio
-from line_ends import ASSIGNED, INIT, REJECTED, Closed, FarEnd, farewell
+from line_ends import ASSIGNED, INIT, REJECTED, Closed, farewell
 from line_stage import Actor, Stage, staged
 from trio.testing import MockClock
 
@@ -205,38 +205,3 @@ async def _wait_for_slot(stage: Stage) -> None:
     visit.wish = Wish()
     await stage.services.admission.slot(visit, exclude=(), tell=lambda *_: None)
     raise AssertionError("it was cancelled")
-
-
-async def test_who_was_rejected_keeps_his_rank(clock: MockClock) -> None:
-    async with staged() as stage:
-        actor = stage.actors[0]
-        one = await stage.served(actor)
-        clients: list[FarEnd] = []
-        for name in ("a", "b", "c"):
-            clients.append(await stage.client(INIT | {"client_id": name}))
-        await trio.sleep(5)
-        await farewell(*one)
-        await (await actor.accepted()).say(REJECTED)
-        late = await stage.client(INIT | {"client_id": "late"})
-        await late.told(4, 4)
-        order = []
-        for _ in range(4):
-            replica = await actor.accepted()
-            order.append((await replica.hear())["client_id"])
-            await replica.say(ASSIGNED)
-            await replica.close()
-        assert order == ["a", "b", "c", "late"]
-
-
-async def test_who_waits_for_a_busy_preset_holds_up_nobody_else(clock: MockClock) -> None:
-    replicas = [ReplicaEndpoint("http://r0", presets=("wan",)), ReplicaEndpoint("http://r1", presets=("ltx", "hy"))]
-    async with staged(replicas) as stage:
-        wan, other = stage.actors
-        await stage.client(INIT | {"preset": "wan"})
-        await wan.admit(INIT | {"preset": "wan"})
-        for client_id in ("first", "second"):
-            await stage.client(INIT | {"preset": "wan", "client_id": client_id})
-        await stage.client(INIT | {"preset": "hy"})
-        await other.admit(INIT | {"preset": "hy"})
-        assert wan.unseen == 0
-        assert len(stage.services.admission.line) == 2

@@ -6,8 +6,8 @@ import os
 import zlib
 
 import pytest
-from real_peers import in_thread, replica
-from real_raw import frame, raw_replica, upgraded
+from real_peers import in_thread, replica, viewer
+from real_raw import Raw, frame, raw_replica, upgraded
 from real_router import eventually, running, session
 from websockets.frames import Opcode
 
@@ -83,19 +83,42 @@ async def test_pings_go_end_to_end() -> None:
         assert (up.frames, down.frames) == (3, 3)  # three pings and three pongs were carried, none answered here
 
 
-async def test_own_ping_is_answered_and_swallowed() -> None:
-    """A silent session is pinged by the router; neither end sees the other's answer."""
-    timeouts = {"ping_interval_seconds": 0.05, "dead_peer_seconds": 10}
+OFTEN = {"ping_interval_seconds": 0.05, "dead_peer_seconds": 10}
+
+
+async def opcodes_until_text(end: Raw) -> set[int]:
+    """What short frames come before a text frame."""
+    found = set()
+    while (head := await end.exactly(2))[0] != 0x81:
+        found.add(head[0])
+        await end.exactly((head[1] & 127) + (4 if head[1] & 128 else 0))
+    return found
+
+
+async def test_own_pings_of_a_silent_client_are_not_seen_by_the_replica() -> None:
+    async with (
+        raw_replica() as (url, arrivals),
+        running(url, timeouts=OFTEN) as router,
+        viewer(router.port) as client,
+    ):
+        server, _ = await arrivals.receive()
+        found = next(iter(router.services.book))
+        await eventually(lambda: found.traffic()[0].frames >= 3)  # its pongs to the router
+        await client.send("after the pongs")
+        assert await opcodes_until_text(server) == {0x89}, "pings of the router's own, and no pong"
+
+
+async def test_own_pings_of_a_silent_replica_are_not_seen_by_the_client() -> None:
     async with (
         replica() as back,
-        running(back.url, timeouts=timeouts) as router,
-        session(router, back) as (client, server),
+        running(back.url, timeouts=OFTEN) as router,
+        upgraded(router.port) as (client, _),
     ):
+        server = await back.accepted()
         found = next(iter(router.services.book))
-        await eventually(lambda: min(flow.frames for flow in found.traffic()) >= 3)  # pongs that came
-        await client.send("after the pings")
-        assert await server.recv() == "after the pings"
-        assert [flow.messages for flow in found.traffic()] == [1, 0]
+        await eventually(lambda: found.traffic()[1].frames >= 3)
+        await server.send("after the pongs")
+        assert await opcodes_until_text(client) == {0x89}
 
 
 async def test_offered_compression_is_not_negotiated() -> None:

@@ -40,7 +40,7 @@ async def warm_up(router: Running, port: int) -> float:
     return router.rss_mib
 
 
-async def test_client_that_reads_slowly(tmp_path: Path, record_property: Record) -> None:
+async def test_client_that_reads_slowly(tmp_path: Path, record_testsuite_property: Record) -> None:
     with trio.fail_after(60):
         async with script("real_server_echo.py") as (_, url), router_process(tmp_path, url) as (router, port):
             before = await warm_up(router, port)
@@ -54,11 +54,11 @@ async def test_client_that_reads_slowly(tmp_path: Path, record_property: Record)
             await client.stream.aclose()
             ended = await router.event("session ended", count=2)
             assert ended["bytes_down"] >= FRAMES * (FRAME_BYTES + 10)
-            record_property("router_growth_mib", round(highest - before, 1))
+            record_testsuite_property("slow_reader_growth_mib", round(highest - before, 1))
             assert highest - before < GROWTH_MIB
 
 
-async def test_client_that_does_not_read(tmp_path: Path, record_property: Record) -> None:
+async def test_client_that_does_not_read(tmp_path: Path, record_testsuite_property: Record) -> None:
     """After ``slow_seconds`` it is given up: the replica is told, so that its GPU is free again."""
     timeouts = {"slow_seconds": 1.5, "close_seconds": 0.5}
     with trio.fail_after(60):
@@ -77,7 +77,7 @@ async def test_client_that_does_not_read(tmp_path: Path, record_property: Record
             assert ended["close_to_client"] == "1008 client reads too slowly"
             await replica.line("closed 1001 client is stuck")
             assert ended["bytes_down"] < 64 * 1024 * 1024, "the replica was slowed down too"
-            record_property("router_growth_mib", round(highest - before, 1))
+            record_testsuite_property("no_reader_growth_mib", round(highest - before, 1))
             assert highest - before < GROWTH_MIB
             await client.stream.aclose()
 

@@ -50,7 +50,9 @@ async def close(client: Raw) -> None:
     assert await client.to_the_end() == frame(Opcode.CLOSE, b"\x03\xe8", mask=False)
 
 
-async def test_a_thousand_sessions_at_once(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+async def test_a_thousand_sessions_at_once(
+    tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     with trio.fail_after(90):
         async with script("real_server_echo.py") as (_, url), router_process(tmp_path, url) as (router, port):
             before = router.rss_mib
@@ -69,6 +71,6 @@ async def test_a_thousand_sessions_at_once(tmp_path: Path, record_property: Call
             await router.event("session ended", count=SESSIONS)
             assert await open_sessions(port) == 0
             kib = (idle - before) * 1024 / SESSIONS
-            record_property("opened_in_seconds", round(opened - started, 2))
-            record_property("kib_per_session", round(kib, 1))
+            record_testsuite_property("opened_in_seconds", round(opened - started, 2))
+            record_testsuite_property("kib_per_session", round(kib, 1))
             assert kib < 100, "a buffer of its own for each session would show here"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import trio
-from relay_ends import FarEnd
+from relay_far import FarEnd
 from relay_router import UPGRADE, Replicas, config_for, healthy, open_files, read_head
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -132,9 +132,7 @@ async def loopback() -> tuple[trio.SocketStream, trio.SocketStream]:
         return await listener.accept(), far
 
 
-async def everywhere(
-    replicas: Replicas, script: Script, *, memory: bool, **settings: object
-) -> int:
+async def everywhere(replicas: Replicas, script: Script, *, memory: bool, **settings: object) -> int:
     """Cancel at every moment, one trial for each. Returns how many there were."""
     config = config_for(replicas, **settings)
     files = open_files()

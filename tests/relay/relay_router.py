@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from relay_ends import ASSIGNED, INIT, FarEnd
+from relay_far import ASSIGNED, INIT, FarEnd
 from trio.testing import wait_all_tasks_blocked
 from websockets.frames import Opcode
 from websockets.utils import accept_key
@@ -58,7 +58,9 @@ class Replicas:
         self._ends.append(stream)
         try:
             head = await read_head(stream)
-            key = next(line[18:].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+            key = next(
+                line[18:].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+            )
             await stream.send_all(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Accept: " + accept_key(key.decode()).encode() + b"\r\n\r\n"
@@ -146,7 +148,7 @@ class Stage:
 
     async def settled(self, *, open_sessions: int) -> None:
         """Until so many sessions are open. No event tells it, and nothing depends on how often it is asked."""
-        while len(self.router.services.book.open) != open_sessions:
+        while len(self.router.services.book.open) != open_sessions:  # noqa: ASYNC110
             await trio.sleep(0.002)
 
 

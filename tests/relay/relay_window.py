@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 import trio.testing
-from relay_ends import FarEnd
+from relay_far import FarEnd
 
 from trio_router.core.outcome import Side
 from trio_router.leg import StreamLeg
@@ -42,5 +42,3 @@ class WindowLeg(StreamLeg):
             self._more = trio.Event()
             await self._more.wait()
         return sent
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from relay_cancel import Trial, everywhere
-from relay_ends import ASSIGNED, INIT, REJECTED, FarEnd
+from relay_far import ASSIGNED, INIT, REJECTED, FarEnd
 from relay_router import open_files, replica_servers, staged
 from trio.testing import wait_all_tasks_blocked
 from websockets.frames import Opcode
@@ -46,7 +46,7 @@ async def waiting_session(trial: Trial, client: FarEnd) -> None:
     assert slot is not None
     try:
         await client.text(INIT)
-        assert b"queue_status" in (await client.hear()).data
+        assert b"queue_status" in bytes((await client.hear()).data)
         registry.release(slot, now=trio.current_time())
         replica = await trial.replicas.accepted()
         await replica.hears(Opcode.TEXT, INIT)
@@ -118,7 +118,9 @@ async def test_a_session_that_finds_no_replica(memory: bool) -> None:
 # A whole router
 
 
-@pytest.mark.parametrize("phase", ["before the request", "half a request", "accepted", "first message", "streaming", "closing"])
+@pytest.mark.parametrize(
+    "phase", ["before the request", "half a request", "accepted", "first message", "streaming", "closing"]
+)
 async def test_a_router_is_cancelled_while_a_session_is(phase: str) -> None:
     files = open_files()
     async with staged() as stage:
@@ -149,7 +151,9 @@ async def test_a_router_is_cancelled_while_it_dials() -> None:
     files = open_files()
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     async with staged(replicas=1) as stage, listener:
-        object.__setattr__(stage.router.registry.replicas[0].endpoint, "url", f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+        object.__setattr__(
+            stage.router.registry.replicas[0].endpoint, "url", f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        )
         client = await stage.client()
         await client.text(INIT)
         async with await listener.accept():

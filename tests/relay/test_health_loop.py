@@ -1,20 +1,18 @@
-"""The probe loop: at once, side by side, jittered; and what real replicas' reports make of capacity."""
+"""The probe loop: at once, side by side, jittered."""
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 import structlog.testing
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_router import ReplicaEndpoint, ReplicaRegistry, ReplicaStatus, RouterConfig, run_health_check_loop
+from trio_router import ReplicaEndpoint, ReplicaRegistry, RouterConfig, run_health_check_loop
 from trio_router.core.replica import AdminState
-from trio_router.health import probe_once
 
 
 class Answers:
@@ -75,7 +73,7 @@ async def test_cycles_are_an_interval_apart_more_or_less(clock: MockClock) -> No
         await trio.sleep(1000)
     gaps = []
     for times in answers.asked.values():
-        gaps += [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps += [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(9.0 <= gap <= 11.0 for gap in gaps)
     assert max(gaps) - min(gaps) > 1.0
     assert answers.asked[A + "/health"] != answers.asked[B + "/health"]
@@ -150,88 +148,3 @@ async def test_a_suspect_is_asked_again_soon(clock: MockClock) -> None:
         await trio.sleep(0.6)
         assert len(answers.asked[A + "/health"]) == 2
         assert not registry.replicas[0].health.suspect
-
-
-# Against a real HTTP server
-
-
-@asynccontextmanager
-async def serving(pages: Callable[[str], tuple[int, object]]) -> AsyncIterator[str]:
-    """A tiny HTTP server; ``pages`` is asked for (status, JSON) by path."""
-
-    async def answer(stream: trio.SocketStream) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += await stream.receive_some()
-        status, value = pages(head.split()[1].decode())
-        body = json.dumps(value).encode()
-        await stream.send_all(
-            b"HTTP/1.1 %d X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body
-        )
-
-    async with trio.open_nursery() as nursery:
-        with trio.fail_after(10):
-            listeners = await nursery.start(lambda task_status: trio.serve_tcp(
-                answer, 0, host="127.0.0.1", task_status=task_status
-            ))
-            yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
-
-
-async def probed(pages: Callable[[str], tuple[int, object]], *, times: int = 1) -> ReplicaRegistry:
-    async with serving(pages) as url:
-        config = RouterConfig(replicas=(ReplicaEndpoint(url),), failure_threshold=1)
-        registry = ReplicaRegistry(config)
-        for _ in range(times):
-            await probe_once(registry, config)
-        return registry
-
-
-async def test_reports_of_a_replica_make_its_capacity() -> None:
-    ready = {"status": "ready", "ready_gpu_workers": 4, "total_gpus": 4, "available_gpus": 1}
-    registry = await probed(lambda path: (200, {"status": "ok", "sessions": 2} if path == "/health" else ready))
-    replica = registry.replicas[0]
-    assert replica.health.status is ReplicaStatus.HEALTHY
-    assert (replica.full_capacity, replica.others) == (4, 3)
-    assert replica.report is not None
-    assert replica.health.last_latency_ms is not None
-    assert replica.health.last_latency_ms > 0
-
-
-async def test_a_replica_that_warms_up_is_healthy_and_not_available() -> None:
-    warming = {"status": "warming", "ready_gpu_workers": 0, "total_gpus": 1, "available_gpus": 0}
-    registry = await probed(lambda path: (200, {"sessions": 0} if path == "/health" else warming))
-    replica = registry.replicas[0]
-    assert replica.health.status is ReplicaStatus.HEALTHY
-    assert replica.warming
-    assert not replica.available(0.0)
-
-
-async def test_a_replica_without_reports_is_asked_for_its_health_only() -> None:
-    registry = await probed(lambda path: (200, "ok") if path == "/health" else (404, None))
-    assert registry.replicas[0].health.status is ReplicaStatus.HEALTHY
-    assert registry.replicas[0].report is None
-
-
-@pytest.mark.parametrize("status", [400, 404, 500, 503])
-async def test_a_status_of_400_and_above_is_bad(status: int) -> None:
-    registry = await probed(lambda path: (status, None))
-    assert registry.replicas[0].health.last_error == f"HTTP {status}"
-    assert registry.replicas[0].health.status is ReplicaStatus.UNHEALTHY
-
-
-@pytest.mark.parametrize("status", [200, 204, 301, 399])
-async def test_a_status_below_400_is_good(status: int) -> None:
-    registry = await probed(lambda path: (status, None))
-    assert registry.replicas[0].health.status is ReplicaStatus.HEALTHY
-
-
-async def test_nobody_listens() -> None:
-    async with serving(lambda path: (200, None)) as url:
-        pass
-    config = RouterConfig(replicas=(ReplicaEndpoint(url),), failure_threshold=1)
-    registry = ReplicaRegistry(config)
-    with trio.fail_after(10):
-        await probe_once(registry, config)
-    assert registry.replicas[0].health.status is ReplicaStatus.UNHEALTHY
-    assert "ConnectError" in str(registry.replicas[0].health.last_error)

@@ -133,9 +133,7 @@ async def test_cancelling_takes_the_socket_out(poller: Poller, pair: Pair) -> No
     assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"
 
 
-async def test_wake_gives_a_result_and_takes_the_socket_out(
-    poller: Poller, pair: Pair, nursery: trio.Nursery
-) -> None:
+async def test_wake_gives_a_result_and_takes_the_socket_out(poller: Poller, pair: Pair, nursery: trio.Nursery) -> None:
     here, _ = pair
     nursery.start_soon(later, lambda: poller.wake(here.fileno(), "look"))
     assert await poller.drive(here.fileno(), lambda: None) == "look"

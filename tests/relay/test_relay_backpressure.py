@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from relay_ends import ASSIGNED, INIT, FarEnd, Scene, connected, relaying
+from relay_ends import Scene, connected, relaying
+from relay_far import ASSIGNED, INIT, FarEnd
 from relay_window import WindowLeg
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from websockets.frames import Frame, Opcode
@@ -68,7 +69,9 @@ async def test_a_replica_is_not_read_while_the_client_accepts_nothing(
     clock: MockClock, nursery: trio.Nursery, size: int, hold_bytes: int
 ) -> None:
     sink = WindowLeg(Side.CLIENT, window=1000)
-    async with relaying(client=(sink, sink.far), pair=lockstep_stream_pair, timeouts=NO_PINGS, hold_bytes=hold_bytes) as scene:
+    async with relaying(
+        client=(sink, sink.far), pair=lockstep_stream_pair, timeouts=NO_PINGS, limits={"hold_bytes": hold_bytes}
+    ) as scene:
         replica = await scene.opened()
         await check(Talk(replica, size), sink, hold_bytes, nursery)
         nursery.cancel_scope.cancel()
@@ -79,7 +82,7 @@ async def test_a_client_is_not_read_while_the_replica_accepts_nothing(
     clock: MockClock, nursery: trio.Nursery, size: int, hold_bytes: int
 ) -> None:
     sink = WindowLeg(Side.REPLICA, window=1000)
-    async with relaying(pair=lockstep_stream_pair, timeouts=NO_PINGS, hold_bytes=hold_bytes) as scene:
+    async with relaying(pair=lockstep_stream_pair, timeouts=NO_PINGS, limits={"hold_bytes": hold_bytes}) as scene:
         await opened_with(scene, sink)
         await check(Talk(scene.client, size), sink, hold_bytes, nursery)
         nursery.cancel_scope.cancel()
@@ -110,7 +113,7 @@ async def test_without_a_replica_a_client_is_read_up_to_the_largest_message(
 ) -> None:
     leg, client = connected(Side.CLIENT, lockstep_stream_pair)
     limits = {"client_message_bytes": 100_000, "replay_bytes": 50_000}
-    async with relaying(client=(leg, client), timeouts=NO_PINGS, **limits) as scene:
+    async with relaying(client=(leg, client), timeouts=NO_PINGS, limits=limits) as scene:
         talk = Talk(client, 1000)
         await client.text(INIT)
         nursery.start_soon(talk.run)
@@ -126,7 +129,7 @@ async def test_a_client_that_was_not_read_can_be_stopped(clock: MockClock, nurse
     """While it is not read its end cannot be seen; the search's end wakes the pump."""
     leg, client = connected(Side.CLIENT, lockstep_stream_pair)
     limits = {"client_message_bytes": 10_000, "replay_bytes": 1000}
-    async with relaying(client=(leg, client), timeouts=NO_PINGS | {"close_seconds": 2}, **limits) as scene:
+    async with relaying(client=(leg, client), timeouts=NO_PINGS | {"close_seconds": 2}, limits=limits) as scene:
         talk = Talk(client, 1000)
         await client.text(INIT)
         nursery.start_soon(talk.run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from relay_ends import ASSIGNED, COMPLETE, INIT, ended, relaying
+from relay_ends import ended, relaying
+from relay_far import ASSIGNED, COMPLETE, INIT
 from trio.testing import MockClock
 from websockets.frames import Opcode
 
@@ -15,7 +16,9 @@ CODES = [(1000, ""), (1000, "bye"), (1001, "tab closed"), (1003, ""), (1011, "oo
 
 
 @pytest.mark.parametrize(("code", "reason"), CODES)
-async def test_a_client_s_close_reaches_the_replica_and_its_answer_comes_back(clock: MockClock, code: int, reason: str) -> None:
+async def test_a_client_s_close_reaches_the_replica_and_its_answer_comes_back(
+    clock: MockClock, code: int, reason: str
+) -> None:
     async with relaying() as scene:
         replica = await scene.opened()
         await scene.client.close(code, reason)
@@ -30,7 +33,9 @@ async def test_a_client_s_close_reaches_the_replica_and_its_answer_comes_back(cl
 
 
 @pytest.mark.parametrize(("code", "reason"), [*CODES, (1012, "restart"), (1013, "later")])
-async def test_a_replica_s_close_reaches_the_client_and_its_answer_comes_back(clock: MockClock, code: int, reason: str) -> None:
+async def test_a_replica_s_close_reaches_the_client_and_its_answer_comes_back(
+    clock: MockClock, code: int, reason: str
+) -> None:
     async with relaying() as scene:
         replica = await scene.opened()
         await replica.close(code, reason)
@@ -131,7 +136,7 @@ async def test_a_stop_closes_both_sides_at_once_and_waits_for_their_answers(cloc
 
 
 async def test_a_stop_waits_for_the_end_of_a_frame_that_is_being_cut_through(clock: MockClock) -> None:
-    async with relaying(hold_bytes=1024) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         head, rest = b"\x82\x7e\x20\x00", bytes(8192)
         await replica.stream.send_all(head + rest[:4000])

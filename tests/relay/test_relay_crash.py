@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import structlog.testing
-from relay_ends import INIT, relaying
+from relay_ends import relaying
+from relay_far import INIT
 from relay_router import UPGRADE, staged
 from relay_window import WindowLeg
 from trio.testing import MockClock

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from relay_ends import ASSIGNED, FarEnd, Scene, ended, relaying
+from relay_ends import Scene, ended, relaying
+from relay_far import ASSIGNED, FarEnd
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Frame, Opcode
 
@@ -57,7 +58,7 @@ async def test_a_replica_vanishes_inside_a_frame_that_is_held(clock: MockClock, 
 
 
 async def test_a_replica_vanishes_inside_a_frame_that_is_cut_through(clock: MockClock) -> None:
-    async with relaying(hold_bytes=1024) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         await replica.stream.send_all(binary(bytes(10_000))[:2000])
         await replica.vanish()
@@ -90,7 +91,7 @@ async def test_a_client_vanishes_inside_a_frame_that_is_held(clock: MockClock) -
 
 
 async def test_a_client_vanishes_inside_a_frame_that_is_cut_through(clock: MockClock) -> None:
-    async with relaying(hold_bytes=1024) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         await scene.client.stream.send_all(Frame(Opcode.BINARY, bytes(10_000)).serialize(mask=True)[:2000])
         await scene.client.vanish()
@@ -121,7 +122,7 @@ LIMITS = {"client_message_bytes": 4096, "replica_message_bytes": 4096}
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_client_sends_what_is_wrong(clock: MockClock, wrong: str) -> None:
     data, _, code, reason = WRONG[wrong]
-    async with relaying(**LIMITS) as scene:
+    async with relaying(limits=LIMITS) as scene:
         replica = await scene.opened()
         await scene.client.binary(b"right")
         await scene.client.stream.send_all(data)
@@ -137,7 +138,7 @@ async def test_a_client_sends_what_is_wrong(clock: MockClock, wrong: str) -> Non
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_replica_sends_what_is_wrong(clock: MockClock, wrong: str) -> None:
     _, data, code, reason = WRONG[wrong]
-    async with relaying(**LIMITS) as scene:
+    async with relaying(limits=LIMITS) as scene:
         replica = await scene.opened()
         await replica.binary(b"right")
         await replica.stream.send_all(data)
@@ -155,7 +156,7 @@ async def ends_at_once(scene: Scene, side: str, code: int) -> None:
 
 
 async def test_fragments_are_added_up(clock: MockClock) -> None:
-    async with relaying(**LIMITS) as scene:
+    async with relaying(limits=LIMITS) as scene:
         replica = await scene.opened()
         await scene.client.send(Opcode.BINARY, bytes(3000), fin=False)
         await replica.hears(Opcode.BINARY, bytes(3000), fin=False)

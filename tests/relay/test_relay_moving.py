@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from relay_ends import ASSIGNED, INIT, QUEUED, REJECTED, FarEnd, Scene, ended, fields, relaying
+from relay_ends import Scene, ended, relaying
+from relay_far import ASSIGNED, INIT, QUEUED, REJECTED, FarEnd, message
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from websockets.frames import Opcode
 
@@ -138,7 +139,7 @@ async def test_queue_status_alone_does_not_satisfy_first_reply_seconds(clock: Mo
 
 
 @pytest.mark.parametrize(
-    "reply", [ASSIGNED, fields(type="error", code="invalid_message"), b"not JSON", fields(type="new")]
+    "reply", [ASSIGNED, message(type="error", code="invalid_message"), b"not JSON", message(type="new")]
 )
 async def test_any_other_message_commits(clock: MockClock, reply: bytes) -> None:
     async with relaying() as scene:
@@ -153,7 +154,7 @@ async def test_any_other_message_commits(clock: MockClock, reply: bytes) -> None
 
 
 async def test_the_beginning_of_a_frame_that_is_cut_through_commits(clock: MockClock) -> None:
-    async with relaying(hold_bytes=1024) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         first = await begun(scene)
         await first.stream.send_all(b"\x82\x7e\x10\x00" + bytes(100))
         await wait_all_tasks_blocked()

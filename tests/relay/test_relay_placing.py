@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from relay_ends import ASSIGNED, INIT, QUEUED, connected, ended, relaying
+from relay_ends import connected, ended, relaying
+from relay_far import ASSIGNED, INIT, QUEUED
 from relay_window import WindowLeg
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Opcode
@@ -41,7 +42,7 @@ async def test_its_answers_to_pings_are_never_replayed(clock: MockClock) -> None
     async with relaying() as scene:
         await scene.client.text(INIT)
         ping = await scene.client.hear()
-        await scene.client.send(Opcode.PONG, ping.data)
+        await scene.client.pong(ping)
         await scene.client.send(Opcode.PONG, b"of its own accord")
         await wait_all_tasks_blocked()
         replica = scene.replica()
@@ -137,7 +138,7 @@ async def test_its_place_in_the_line_is_told_while_it_talks(clock: MockClock) ->
             await scene.client.text(b"waiting")
             scene.relay.tell_place(position, 3, None)
             found = await scene.client.hear()
-            assert found.data.startswith(b'{"type": "queue_status", "position": %d' % position)
+            assert bytes(found.data).startswith(b'{"type": "queue_status", "position": %d' % position)
         assert trio.current_time() == 0.0
 
 

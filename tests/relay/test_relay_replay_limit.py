@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import trio
-from relay_ends import INIT, QUEUED, REJECTED, FarEnd, Scene, ended, relaying
+from relay_ends import Scene, ended, relaying
+from relay_far import INIT, QUEUED, REJECTED, FarEnd
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Opcode
 
@@ -21,7 +22,7 @@ async def said_too_much(scene: Scene) -> FarEnd:
 
 
 async def test_a_replica_that_vanishes_then_ends_the_session(clock: MockClock) -> None:
-    async with relaying(replay_bytes=2000) as scene:
+    async with relaying(limits={"replay_bytes": 2000}) as scene:
         await (await said_too_much(scene)).vanish()
         await scene.client.hears_error("worker_failed")
         await scene.client.hears_close(1011, "worker_failed")
@@ -30,7 +31,7 @@ async def test_a_replica_that_vanishes_then_ends_the_session(clock: MockClock) -
 
 
 async def test_a_silent_replica_then_ends_the_session(clock: MockClock) -> None:
-    async with relaying(replay_bytes=2000, timeouts={"ping_interval_seconds": 50}) as scene:
+    async with relaying(limits={"replay_bytes": 2000}, timeouts={"ping_interval_seconds": 50}) as scene:
         replica = await said_too_much(scene)
         await replica.hears_close(1001, "no first reply")
         assert trio.current_time() == 30.0
@@ -39,7 +40,7 @@ async def test_a_silent_replica_then_ends_the_session(clock: MockClock) -> None:
 
 
 async def test_a_rejection_then_reaches_the_client_as_one(clock: MockClock) -> None:
-    async with relaying(replay_bytes=2000) as scene:
+    async with relaying(limits={"replay_bytes": 2000}) as scene:
         replica = await said_too_much(scene)
         await replica.text(QUEUED)
         await replica.text(REJECTED)
@@ -51,14 +52,14 @@ async def test_a_rejection_then_reaches_the_client_as_one(clock: MockClock) -> N
 
 
 async def test_a_close_1013_then_goes_through(clock: MockClock) -> None:
-    async with relaying(replay_bytes=2000) as scene:
+    async with relaying(limits={"replay_bytes": 2000}) as scene:
         replica = await said_too_much(scene)
         await replica.close(1013, "later")
         await scene.client.hears_close(1013, "later")
 
 
 async def test_a_first_message_above_the_limit_is_still_given_to_the_first_replica(clock: MockClock) -> None:
-    async with relaying(replay_bytes=2000) as scene:
+    async with relaying(limits={"replay_bytes": 2000}) as scene:
         large = INIT[:-1] + b', "initial_image": "' + b"A" * 100_000 + b'"}'
         await scene.client.text(large)
         await wait_all_tasks_blocked()
@@ -67,7 +68,7 @@ async def test_a_first_message_above_the_limit_is_still_given_to_the_first_repli
 
 
 async def test_with_a_limit_of_zero_nothing_but_the_first_words_is_kept(clock: MockClock) -> None:
-    async with relaying(replay_bytes=0) as scene:
+    async with relaying(limits={"replay_bytes": 0}) as scene:
         replica = scene.replica()
         await scene.client.text(INIT)
         await replica.hears(Opcode.TEXT, INIT)

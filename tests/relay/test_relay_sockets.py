@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import trio
-from relay_ends import ASSIGNED, INIT, QUEUED
+from relay_far import ASSIGNED, INIT, QUEUED
 from relay_router import staged
 from trio.testing import wait_all_tasks_blocked
 from websockets.frames import Frame, Opcode
@@ -22,7 +22,9 @@ async def test_a_replica_that_dies_in_a_frame_that_is_cut_through_aborts_the_cli
         with pytest.raises((trio.BrokenResourceError, EOFError)):
             await client.hear()
         await stage.settled(open_sessions=0)  # at once, not at the close timeout: see the next line
-        assert stage.router.services.book.recent[0][1].seconds < 4
+        outcome = stage.router.services.book.recent[0][1]
+        assert outcome.label == "replica.streaming.vanished"
+        assert outcome.seconds < 4
         assert stage.router.services.poller.waiting == 0
         await stage.session()
 
@@ -36,6 +38,7 @@ async def test_a_client_that_dies_in_a_frame_that_is_cut_through_aborts_the_repl
         with pytest.raises((trio.BrokenResourceError, EOFError)):
             await replica.hear()
         await stage.settled(open_sessions=0)
+        assert stage.router.services.book.recent[0][1].label == "client.streaming.vanished"
         assert stage.router.services.poller.waiting == 0
 
 
@@ -54,7 +57,7 @@ async def test_a_client_that_pings_without_reading_harms_nobody() -> None:
         nursery.start_soon(flood)
         session = list(stage.router.services.book.open.values())[-1]
         relay = session._relay  # type: ignore[attr-defined]
-        while not relay.down.outbox:
+        while not relay.down.outbox:  # noqa: ASYNC110  # no event tells it
             await trio.sleep(0.002)
         await wait_all_tasks_blocked()
         assert sum(map(len, relay.down.outbox)) < 1_000_000
@@ -85,3 +88,16 @@ async def test_a_reset_is_a_client_that_vanished() -> None:
         await stage.settled(open_sessions=0)
         outcome = stage.router.services.book.recent[0][1]
         assert (outcome.label, outcome.detail) == ("client.streaming.vanished", "Connection reset by peer")
+
+
+async def test_a_client_that_offends_inside_a_frame_to_it_still_gets_the_frame_and_the_verdict() -> None:
+    async with staged(limits={"hold_bytes": 1024}) as stage:
+        client, replica = await stage.session()
+        data = Frame(Opcode.BINARY, bytes(10_000)).serialize(mask=False)
+        await replica.stream.send_all(data[:2000])
+        await wait_all_tasks_blocked()
+        await client.stream.send_all(b"\x82\x00")
+        await replica.hears_close(1001, "client is gone")
+        await replica.stream.send_all(data[2000:])
+        await client.hears(Opcode.BINARY, bytes(10_000))
+        await client.hears_close(1002, "client frames must be masked")

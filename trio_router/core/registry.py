@@ -71,10 +71,10 @@ class ReplicaRegistry:
         best = min(_tier(replica) for replica in fitting)
         return [replica for replica in fitting if _tier(replica) == best]
 
-    def select(self, *, now: float = 0.0, balance: str | None = None) -> Replica | None:
-        """The replica that a session without wishes would get, or None. Reserves nothing."""
+    def select(self, *, now: float = 0.0, key: str | None = None, balance: str | None = None) -> Replica | None:
+        """The replica that such a session would get, or None. Reserves nothing."""
         found = self.candidates(now=now)
-        return self._policy(balance).choose(found, key=None, now=now, rng=self.rng) if found else None
+        return self._policy(balance).choose(found, key=key, now=now, rng=self.rng) if found else None
 
     def reserve(
         self,
