@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._version import __version__
 from .app import Router, build_router_app, open_router, run_router, serve_router
-from .core.config import ReplicaEndpoint, RouterConfig, parse_config
+from .core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
 from .core.errors import ConfigError, RouterError
 from .core.health import ReplicaHealth, ReplicaStatus
 from .core.outcome import Outcome
@@ -23,6 +23,7 @@ __all__ = [
     "Router",
     "RouterConfig",
     "RouterError",
+    "StreamConfig",
     "__version__",
     "build_router_app",
     "open_router",

@@ -16,7 +16,7 @@ import trio
 from ._version import __version__
 from .app import Router, serve_until_signal
 from .checking import describe_config, probe_replicas
-from .core.config import RouterConfig
+from .core.config import LogConfig, RouterConfig
 from .core.errors import ConfigError, StartError
 from .logs import configure_logs
 from .settings import CONFIG_VARIABLE, load_config
@@ -75,6 +75,8 @@ def check(path: str | None, probe: bool) -> None:
 def demo(port: int, replicas: int, once: bool, out: Path) -> None:
     """Start demo replicas that need no GPU, a router in front, and a page to watch them on."""
     from .demo.command import demo_command
+
+    configure_logs(LogConfig(level="warning" if once else "info"))
 
     sys.exit(demo_command(port=port, replicas=replicas, once=once, out=out))
 

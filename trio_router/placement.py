@@ -39,6 +39,7 @@ class Placement:
         "_connected",
         "_dialect",
         "_failed",
+        "_presets",
         "_ready",
         "_request",
         "_services",
@@ -56,6 +57,7 @@ class Placement:
         self._dialect = dialect
         self._request: RequestHead | None = request
         self._upgrade: Upgrade | None = upgrade
+        self._presets: tuple[str, ...] = ()  # what may be asked for on this path
         self._failed: tuple[Replica, ...] = ()
         self._ready: Leg | End | None = None
         self._committed = False
@@ -71,6 +73,7 @@ class Placement:
     def arrive(self, address: str, stream: StreamConfig) -> None:
         """The session begins; from here on `finish` must be called."""
         assert self._request is not None
+        self._presets = stream.presets
         self._services.admission.arrive(self.visit, self._request, address=address, stream=stream)
 
     async def first(self, request: RequestHead) -> Dialled | End | None:
@@ -150,6 +153,8 @@ class Placement:
         relay.first_message = self._request = None
         if hello.problem is not None:
             return End(Side.CLIENT, Cause.INVALID, detail=hello.problem)
+        if self._presets and hello.preset is not None and hello.preset not in self._presets:
+            return End(Side.CLIENT, Cause.PRESET, detail=f"preset {hello.preset!r} is not for this path")
         self._services.admission.identify(self.visit, request, client_id=hello.client_id, preset=hello.preset)
         return None
 

@@ -112,6 +112,36 @@ def test_a_client_is_told_how_it_ended_but_no_address(pair: tuple[Side, Cause]) 
     assert said.apology is None or ADDRESS not in said.apology.message
 
 
+@pytest.mark.parametrize(
+    ("side", "cause", "client", "replica"),
+    [
+        (Side.CLIENT, Cause.VANISHED, None, 1001),
+        (Side.CLIENT, Cause.DEAD, 1001, 1001),
+        (Side.CLIENT, Cause.SLOW, 1008, 1001),
+        (Side.CLIENT, Cause.SILENT, 1008, None),
+        (Side.CLIENT, Cause.PRESET, 1008, None),
+        (Side.CLIENT, Cause.CLIENT_LIMIT, 1013, 1001),
+        (Side.REPLICA, Cause.COMPLETED, 1000, None),
+        (Side.REPLICA, Cause.VANISHED, 1011, None),
+        (Side.REPLICA, Cause.DEAD, 1011, 1001),
+        (Side.REPLICA, Cause.SLOW, 1011, 1001),
+        (Side.REPLICA, Cause.SILENT, 1011, 1001),
+        (Side.REPLICA, Cause.REJECTED, 1013, 1001),
+        (Side.REPLICA, Cause.HANDSHAKE_FAILED, 1008, None),
+        (Side.ROUTER, Cause.NO_REPLICA, 1013, 1001),
+        (Side.ROUTER, Cause.LINE_FULL, 1013, 1001),
+        (Side.ROUTER, Cause.LINE_TIMEOUT, 1013, 1001),
+        (Side.ROUTER, Cause.UNREACHABLE, 1013, 1001),
+        (Side.ROUTER, Cause.DRAINED, 1012, 1001),
+        (Side.ROUTER, Cause.CANCELLED, 1001, 1001),
+        (Side.ROUTER, Cause.CRASHED, 1011, 1001),
+    ],
+)
+def test_close_codes_are_an_interface(side: Side, cause: Cause, client: int | None, replica: int | None) -> None:
+    said = words((side, cause))
+    assert [info.code if info else None for info in (said.to_client, said.to_replica)] == [client, replica]
+
+
 @pytest.mark.parametrize("told", [False, True])
 def test_a_close_is_answered_by_the_other_side_if_that_was_told(told: bool) -> None:
     by_client, by_replica = (

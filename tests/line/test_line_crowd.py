@@ -14,7 +14,7 @@ from trio_router import ReplicaStatus, Router
 
 CLIENTS: Final = 200
 #: A session of 20 ± 10 s takes so many seconds here.
-SCALE: Final = 1 / 80
+SCALE: Final = 1 / 120
 #: The only words with which a client may be sent away: the operator's limit, and the death of its replica under it.
 STATED: Final = {("gpu_unavailable", 1013), ("worker_failed", 1011)}
 

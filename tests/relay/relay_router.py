@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -153,15 +153,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(replicas: int = 1, **settings: Any) -> AsyncIterator[Stage]:
-    """A router in front of healthy replicas."""
+async def staged(replicas: int = 1, *, urls: Sequence[str] = (), **settings: Any) -> AsyncIterator[Stage]:
+    """A router in front of healthy replicas, and of what is at ``urls``. It is cancelled before its clients leave."""
     with trio.fail_after(BOUND_SECONDS):
         async with replica_servers(replicas) as servers:
+            servers.urls += urls
             config = config_for(servers, **settings)
             async with open_router(config, registry=healthy(config), http_get=well) as router:
                 stage = Stage(router, servers)
                 yield stage
-                await stage.forget()
+            await stage.forget()
 
 
 def open_files() -> int:

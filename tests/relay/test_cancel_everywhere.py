@@ -150,10 +150,8 @@ async def test_a_router_is_cancelled_while_it_dials() -> None:
     """The replica accepts the connection and never answers."""
     files = open_files()
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    async with staged(replicas=1) as stage, listener:
-        object.__setattr__(
-            stage.router.registry.replicas[0].endpoint, "url", f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        )
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with listener, staged(replicas=0, urls=[url]) as stage:
         client = await stage.client()
         await client.text(INIT)
         async with await listener.accept():

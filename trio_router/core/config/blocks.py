@@ -219,3 +219,8 @@ class StreamConfig(Block):
     )
     dialect: Dialect | None = Field(default=None, description="Instead of `router.dialect` on this path.")
     balance: Balance | None = Field(default=None, description="Instead of `router.balance` on this path.")
+    presets: tuple[str, ...] = Field(
+        default=(),
+        description="The presets that may be asked for on this path; with none listed, any. Each must be one that a "
+        "replica can serve.",
+    )

@@ -150,7 +150,7 @@ class RouterConfig(Block):
         description="A replica that recovers gets its capacity back bit by bit over this time.",
     )
     streams: tuple[StreamConfig, ...] = Field(
-        default=(StreamConfig(path="/v1/stream", dialect=None, balance=None),),
+        default=(StreamConfig(),),
         description="The paths on which sessions are accepted.",
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
@@ -188,6 +188,17 @@ class RouterConfig(Block):
             if paths.count(path) > 1:
                 raise ValueError(f"Duplicate path {path!r}")
         return streams
+
+    @model_validator(mode="after")
+    def _presets_are_served(self) -> RouterConfig:
+        if any(not replica.presets for replica in self.replicas):
+            return self  # that one serves any
+        served = {preset for replica in self.replicas for preset in replica.presets}
+        for index, stream in enumerate(self.streams):
+            for preset in stream.presets:
+                if preset not in served:
+                    raise ValueError(f"streams[{index}].presets: no replica lists {preset!r}")
+        return self
 
     @model_validator(mode="after")
     def _no_path_twice(self) -> RouterConfig:
