@@ -146,7 +146,7 @@ class Placement:
         patience = self._services.config.timeouts.first_message_seconds
         with trio.move_on_after(patience):
             await relay.first_message.wait()
-        message = read_message(relay.up.kept or bytearray(), masked=True)
+        message = read_message(relay.pair.up.kept or bytearray(), masked=True)
         if message is None:
             return End(Side.CLIENT, Cause.SILENT, detail=f"no message within {patience:g} s")
         hello = self._dialect.hello(message[1], text=message[0] == TEXT)

@@ -10,14 +10,12 @@ deadline, so that the closing handshake can finish in the other direction; nothi
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 from typing import Final, Protocol
 
 import trio
 
-from .core.closing import Apology, Farewell, farewell
+from .core.closing import farewell
 from .core.config import LimitsConfig, TimeoutsConfig
 from .core.dialects import Dialect, Verdict
 from .core.flow import Flow, Scratch
@@ -30,14 +28,13 @@ from .core.frames import (
     WATCH_NOTHING,
     Frame,
     FrameScanner,
-    close_payload,
     frame,
     parse_close,
 )
-from .core.liveness import Verdict as Pulse
-from .core.outcome import Cause, CloseInfo, End, Phase, Side, Traffic
+from .core.outcome import Cause, CloseInfo, End, Phase, Side
 from .keeper import Appointment, Check, Keeper
 from .leg import Leg
+from .pair import Pair
 from .pump import Pump
 
 
@@ -73,7 +70,7 @@ _LOST: Final = {Verdict.REFUSED: Cause.REJECTED, Verdict.FAILED: Cause.VANISHED}
 class Relay:
     """Relays one session between ``client`` and the legs that a provider gives it. `run` it once.
 
-    ``phase`` and the counters may be read at any time.
+    ``phase``, and the legs and counters in ``pair``, may be read at any time.
     """
 
     __slots__ = (
@@ -83,20 +80,16 @@ class Relay:
         "_provider",
         "_scope",
         "_scratch",
-        "_secret",
-        "client",
         "committed",
         "completed",
         "dialect",
-        "down",
         "end",
         "ended_in",
         "first_message",
         "limits",
+        "pair",
         "phase",
-        "replica",
         "timeouts",
-        "up",
     )
 
     def __init__(
@@ -109,8 +102,6 @@ class Relay:
         scratch: Scratch,
         keeper: Keeper,
     ) -> None:
-        self.client = client
-        self.replica: Leg | None = None
         self.dialect = dialect
         self.timeouts = timeouts
         self.limits = limits
@@ -121,20 +112,18 @@ class Relay:
         self.ended_in = self.phase
         self.first_message: trio.Event | None = trio.Event() if dialect.client_speaks_first else None
         self._scratch = scratch
-        self._secret = os.urandom(8)  # in the router's own pings, so that their pongs are known
         self._keeper = keeper
         self._appointments: list[Appointment] = []
         self._placing: trio.CancelScope | None = None
         self._scope: trio.CancelScope | None = None
-        self.up = Pump(self._flow(Side.CLIENT), client, None, self._judge_up, timeouts.slow_seconds)
-        self.up.kept = bytearray()
-        self.up.kept_limit = max(limits.replay_bytes, limits.client_message_bytes)
-        self.down = Pump(self._flow(Side.REPLICA), None, client, self._judge_down, timeouts.slow_seconds)
-        self.up.mate = self.down
-        self.down.mate = self.up
+        up = Pump(self._flow(Side.CLIENT), client, None, self._judge_up, timeouts.slow_seconds)
+        up.kept = bytearray()
+        up.kept_limit = max(limits.replay_bytes, limits.client_message_bytes)
+        down = Pump(self._flow(Side.REPLICA), None, client, self._judge_down, timeouts.slow_seconds)
+        self.pair = Pair(client, up, down)
 
     def __repr__(self) -> str:
-        return f"<Relay {self.phase} end={self.end} up={self.up} down={self.down}>"
+        return f"<Relay {self.phase} end={self.end} {self.pair.up} {self.pair.down}>"
 
     def _flow(self, side: Side) -> Flow:
         """A fresh direction before the commit point: every frame is looked at, and the client's are held whole."""
@@ -162,7 +151,8 @@ class Relay:
             finally:
                 for appointment in self._appointments:
                     appointment.cancel()
-                await self._close_legs()
+                self.pair.answer_closes(but=Side.ROUTER)  # whose close was never answered is answered now
+                await self.pair.aclose()
         assert self.end is not None
         return self.end
 
@@ -171,19 +161,18 @@ class Relay:
         self.stop(End(Side.ROUTER, Cause.CRASHED if crashed else Cause.CANCELLED))
         if crashed:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CRASH_SECONDS):
-                await self.up.flush()
-                await self.down.flush()
+                await self.pair.flush()
 
     async def _upstream(self) -> None:
-        end = await self.up.run()
+        end = await self.pair.up.run()
         while self._can_move(end):  # the replica does not read: another one may
-            self._lose(self.down, end)
-            end = await self.up.run()
-        await self._ended(end, self.client)
+            self.pair.lose(self.pair.down, end)
+            end = await self.pair.up.run()
+        await self._ended(end, self.pair.client)
 
     async def _downstream(self) -> None:
         end = await self._serve()
-        await self._ended(end, self.replica)
+        await self._ended(end, self.pair.replica)
 
     async def _serve(self) -> End:
         """Obtain a replica, pump from it, and again while it can be moved."""
@@ -192,7 +181,7 @@ class Relay:
             if isinstance(found, End):
                 return found
             self._attach(found)
-            end = await self.down.run()
+            end = await self.pair.down.run()
             if not self._can_move(end):
                 return self._named(end)
             await self._detach(end)
@@ -211,27 +200,27 @@ class Relay:
         return self.end
 
     def _attach(self, leg: Leg) -> None:
-        self.replica = leg
+        self.pair.replica = leg
         self.phase = Phase.OPENING
-        self.up.flow.scanner.watch = WATCH_NOTHING
-        self.up.kept_limit = self.limits.replay_bytes
-        self.down.flow = self._flow(Side.REPLICA)
-        self.down.opening = True
-        self.down.source = leg
-        self.up.attach(leg)
+        self.pair.up.flow.scanner.watch = WATCH_NOTHING
+        self.pair.up.kept_limit = self.limits.replay_bytes
+        self.pair.down.flow = self._flow(Side.REPLICA)
+        self.pair.down.opening = True
+        self.pair.down.source = leg
+        self.pair.up.attach(leg)
         if self.dialect.replica_must_reply:
             by = trio.current_time() + self.timeouts.first_reply_seconds
             self._meet(lambda _: self._check_reply(leg), by)
 
     async def _detach(self, end: End) -> None:
         """The attempt failed: listen to the client as before it."""
-        assert self.replica is not None
-        self.up.detach()
-        self.up.flow.scanner.watch = WATCH_ALL
-        self.up.kept_limit = max(self.limits.replay_bytes, self.limits.client_message_bytes)
-        self.down.source = None
+        assert self.pair.replica is not None
+        self.pair.up.detach()
+        self.pair.up.flow.scanner.watch = WATCH_ALL
+        self.pair.up.kept_limit = max(self.limits.replay_bytes, self.limits.client_message_bytes)
+        self.pair.down.source = None
         self.phase = Phase.CONNECTING
-        leg, self.replica = self.replica, None
+        leg, self.pair.replica = self.pair.replica, None
         self._provider.attempt_failed(end)
         await leg.aclose()
 
@@ -241,17 +230,17 @@ class Relay:
             and not self.committed
             and end.side is Side.REPLICA
             and end.cause in MOVABLE
-            and self.up.kept is not None
+            and self.pair.up.kept is not None
         )
 
     def _commit(self) -> None:
         """The commit point: from here on the session stays where it is, and frames are no longer looked at."""
         self.committed = True
         self.phase = Phase.STREAMING
-        self.down.opening = False
-        self.down.flow.scanner.watch = self.dialect.watch
-        self.up.kept = None
-        self.up.flow.scanner.hold_bytes = self.limits.hold_bytes
+        self.pair.down.opening = False
+        self.pair.down.flow.scanner.watch = self.dialect.watch
+        self.pair.up.kept = None
+        self.pair.up.flow.scanner.hold_bytes = self.limits.hold_bytes
         for appointment in self._appointments[1:]:
             appointment.cancel()  # replies that were waited for
         del self._appointments[1:]
@@ -261,18 +250,18 @@ class Relay:
 
     def _judge_up(self, found: Frame | None) -> bool:
         assert found is not None
-        flow = self.up.flow
+        flow = self.pair.up.flow
         if found.opcode == CLOSE:
             info = CloseInfo(*parse_close(flow.payload()))
-            self.client.close_got = info
+            self.pair.client.close_got = info
             flow.end = End(Side.CLIENT, Cause.CLOSED, info)
-            if self.replica is not None and not self.up.parted:
-                self.replica.close_sent = info
-            return self.replica is not None
+            if self.pair.replica is not None and not self.pair.up.parted:
+                self.pair.replica.close_sent = info
+            return self.pair.replica is not None
         if found.opcode == PONG:
-            return self.replica is not None and flow.payload() != self._secret
-        if self.replica is None and found.opcode == PING:
-            self.down.say(frame(PONG, flow.payload()))
+            return self.pair.replica is not None and flow.payload() != self.pair.secret
+        if self.pair.replica is None and found.opcode == PING:
+            self.pair.down.say(frame(PONG, flow.payload()))
             return False
         if found.fin and self.first_message is not None:
             self.first_message.set()
@@ -282,10 +271,10 @@ class Relay:
         if found is None:
             self._commit()
             return True
-        flow = self.down.flow
+        flow = self.pair.down.flow
         if found.opcode == CLOSE:
             return self._judge_close(CloseInfo(*parse_close(flow.payload())))
-        if found.opcode == PONG and flow.payload() == self._secret:
+        if found.opcode == PONG and flow.payload() == self.pair.secret:
             return False
         if not self.committed:
             verdict = self.dialect.opening(found, flow.payload())
@@ -299,15 +288,15 @@ class Relay:
         return True
 
     def _judge_close(self, info: CloseInfo) -> bool:
-        assert self.replica is not None
-        self.replica.close_got = info
-        if not self.committed and self.end is None and self.up.kept is not None and self.dialect.refuses(info):
+        assert self.pair.replica is not None
+        self.pair.replica.close_got = info
+        if not self.committed and self.end is None and self.pair.up.kept is not None and self.dialect.refuses(info):
             cause = Cause.REJECTED if info.code in (1012, 1013) else Cause.VANISHED
-            self.down.flow.end = End(Side.REPLICA, cause, info, detail=f"closed with {info}")
+            self.pair.down.flow.end = End(Side.REPLICA, cause, info, detail=f"closed with {info}")
             return False
-        self.down.flow.end = End(Side.REPLICA, Cause.CLOSED, info)
-        if not self.down.parted:
-            self.client.close_sent = info
+        self.pair.down.flow.end = End(Side.REPLICA, Cause.CLOSED, info)
+        if not self.pair.down.parted:
+            self.pair.client.close_sent = info
         return True
 
     # Ending
@@ -321,106 +310,44 @@ class Relay:
     async def _ended(self, end: End, source: Leg | None) -> None:
         """The direction from ``source`` has ended, or there is none: say what is to be said, and let it be written."""
         self.stop(end)
-        await self.up.flush()
-        await self.down.flush()
+        await self.pair.flush()
         if end.cause in OFFENCES and source is not None and source.side is end.side:
-            verdict_on_its_way = self.down.parted if source is self.client else self.up.parted
+            verdict_on_its_way = self.pair.down.parted if source is self.pair.client else self.pair.up.parted
             if verdict_on_its_way:  # it is not while a frame is being cut through to the offender
                 await source.hear_out()
 
     def stop(self, end: End) -> None:
         """End the session, unless it is ending already. Returns at once; `run` returns when both sides have been told."""
         if self.end is not None:
-            self._late(end)
+            self.pair.answer_closes(but=end.side)
             return
         self.end = end
         self.ended_in = self.phase
-        self.up.kept = None
-        self.up.wake()
+        self.pair.up.kept = None
+        self.pair.up.wake()
         if self._scope is not None:
             self._scope.deadline = trio.current_time() + self.timeouts.close_seconds
-        self._bid(farewell(end, other_told=self.replica is not None))
+        self.pair.say_farewell(farewell(end, other_told=self.pair.replica is not None), self.dialect, end.retry_after)
         if self._placing is not None:
             self._placing.cancel()
-
-    def _late(self, end: End) -> None:
-        """The second direction ended as well. Who closed and got no answer from the other side gets it from here."""
-        for leg, pump in ((self.client, self.down), (self.replica, self.up)):
-            if leg is not None and leg.close_got is not None and leg.close_sent is None and end.side is not leg.side:
-                self._close(leg, pump, leg.close_got, None)
-
-    def _bid(self, words: Farewell) -> None:
-        if words.to_client is not None:
-            sorry = None
-            if words.apology is not None and not self.down.flow.between_fragments:
-                sorry = self._apologise(words.apology)
-            self._close(self.client, self.down, words.to_client, sorry)
-        if words.to_replica is not None and self.replica is not None:
-            self._close(self.replica, self.up, words.to_replica, None)
-
-    def _apologise(self, words: Apology) -> bytes | None:
-        after = self.end.retry_after if self.end is not None else None
-        extra = {} if after is None else {"retry_after_seconds": after}
-        return self.dialect.error(words.code, words.message, retryable=words.retryable, **extra)
-
-    def _close(self, leg: Leg, pump: Pump, info: CloseInfo, sorry: bytes | None) -> None:
-        if leg.close_sent is not None or leg.gone:
-            return
-        mask = os.urandom(4) if leg.side is Side.REPLICA else None
-        words = [frame(TEXT, sorry, mask=mask)] if sorry is not None else []
-        pump.part([*words, frame(CLOSE, close_payload(info.code, info.reason), mask=mask)])
-        leg.close_sent = info
-
-    async def _close_legs(self) -> None:
-        await self.client.aclose()
-        if self.replica is not None:
-            await self.replica.aclose()
 
     def tell_place(self, position: int, depth: int, estimate: float | None) -> None:
         """Tell the waiting client its place, in its dialect's words."""
         words = self.dialect.queue_status(position, depth, estimate)
         if words is not None:
-            self.down.say(frame(TEXT, words))
+            self.pair.down.say(frame(TEXT, words))
 
-    # Liveness
+    # Appointments
 
     def _meet(self, check: Check, at: float) -> None:
         self._appointments.append(self._keeper.add(check, at=at))
 
     def _check(self, now: float) -> float | None:
-        """Ping who is silent, give up who is dead. Returns when to ask again; None when there is nothing left to do."""
-        due = math.inf
-        for leg, reader, writer in ((self.client, self.up, self.down), (self.replica, self.down, self.up)):
-            if leg is not None and self.end is None:
-                due = min(due, self._check_leg(leg, reader, writer, now))
-        return due if self.end is None else None
+        """Returns when to ask again; None when there is nothing left to look after."""
+        return self.pair.check(now, self.timeouts) if self.end is None else None
 
     def _check_reply(self, leg: Leg) -> None:
         """A replica that has said nothing that commits it loses the session."""
-        if leg is self.replica and not self.committed and self.end is None:
+        if leg is self.pair.replica and not self.committed and self.end is None:
             said = f"no reply within {self.timeouts.first_reply_seconds:g} s"
-            self._lose(self.down, End(Side.REPLICA, Cause.SILENT, detail=said))
-
-    def _check_leg(self, leg: Leg, reader: Pump, writer: Pump, now: float) -> float:
-        if not reader.reading:
-            leg.pulse.heard_at = now  # nobody listened
-        verdict = leg.pulse.check(now, self.timeouts)
-        if verdict is Pulse.PING:
-            writer.say(frame(PING, self._secret, mask=os.urandom(4) if leg.side is Side.REPLICA else None))
-        elif verdict is Pulse.DEAD:
-            self._lose(reader, End(leg.side, Cause.DEAD, detail="no frame, and no answer to pings"))
-        return leg.pulse.due(self.timeouts)
-
-    def _lose(self, pump: Pump, end: End) -> None:
-        """End a direction from outside; its task does the rest."""
-        if pump.flow.end is None:
-            pump.flow.end = end
-            pump.wake()
-
-    def traffic(self) -> tuple[Traffic, Traffic]:
-        """(upstream, downstream) so far."""
-        up, down = self.up, self.down
-        return (
-            Traffic(up.bytes, up.flow.scanner.frames, up.flow.scanner.messages),
-            Traffic(down.bytes, down.flow.scanner.frames, down.flow.scanner.messages),
-        )
+            self.pair.lose(self.pair.down, End(Side.REPLICA, Cause.SILENT, detail=said))

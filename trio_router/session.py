@@ -96,7 +96,7 @@ class Session:
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(upstream, downstream) so far."""
-        return self._relay.traffic() if self._relay else (Traffic(), Traffic())
+        return self._relay.pair.traffic() if self._relay else (Traffic(), Traffic())
 
     def stop(self, cause: Cause) -> None:
         """End it in the router's name, with the words that belong to the cause. Returns at once."""
@@ -172,10 +172,10 @@ class Session:
             phase=relay.ended_in if relay else Phase.HANDSHAKE,
             cause=end.cause,
             detail=end.detail,
-            client_sent=relay.client.close_sent if relay else None,
-            client_got=relay.client.close_got if relay else None,
-            replica_sent=relay.replica.close_sent if relay and relay.replica else None,
-            replica_got=relay.replica.close_got if relay and relay.replica else None,
+            client_sent=relay.pair.client.close_sent if relay else None,
+            client_got=relay.pair.client.close_got if relay else None,
+            replica_sent=relay.pair.replica.close_sent if relay and relay.pair.replica else None,
+            replica_got=relay.pair.replica.close_got if relay and relay.pair.replica else None,
             up=up,
             down=down,
             seconds=trio.current_time() - self.opened_at,

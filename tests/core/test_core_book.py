@@ -131,7 +131,14 @@ def test_a_close_reads_well(info: CloseInfo, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "refused", "is_answer"),
-    [(None, False, False), (404, False, True), (401, False, True), (429, True, False), (500, False, False)],
+    [
+        (None, False, False),
+        (302, False, False),
+        (400, False, True),
+        (499, False, True),
+        (429, True, False),
+        (500, False, False),
+    ],
 )
 def test_which_status_of_a_replica_is_meant_for_the_client(status: int | None, refused: bool, is_answer: bool) -> None:
     assert DialError("no", status=status, refused=refused).is_answer is is_answer

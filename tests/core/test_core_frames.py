@@ -38,6 +38,8 @@ def scan_in_pieces(scanner: FrameScanner, data: bytes, sizes: list[int]) -> tupl
     buf, pos, stops, found = bytearray(), 0, [], []
     for piece in pieces(data, sizes):
         buf += piece
+        if scanner.error is not None:
+            break
         pos = scanner.scan(buf, pos, len(buf))
         while scanner.event is not None:
             found.append(scanner.event)
@@ -69,6 +71,29 @@ def test_exactly_the_whole_frames_are_let_through_however_bytes_are_cut(
     assert not scanner.in_message
     assert scanner.frames == len(frames)
     assert scanner.messages == sum(fin and opcode < CLOSE for opcode, _, fin in parts)
+
+
+_runs = st.lists(st.tuples(st.sampled_from((TEXT, BINARY, PING)), st.sampled_from((0, 3, 125, 126)), st.integers(1, 5)))
+
+
+@QUICK
+@given(runs=_runs, masked=st.booleans(), sizes=cuts, bad=st.none() | st.integers(0, 30))
+def test_runs_of_equal_frames_are_scanned_as_if_each_were_alone(
+    runs: list[tuple[int, int, int]], masked: bool, sizes: list[int], bad: int | None
+) -> None:
+    frames = [
+        wire(opcode, bytes(size if opcode != PING else 9), masked=masked) for opcode, size, n in runs for _ in range(n)
+    ]
+    opcodes = [opcode for opcode, _, n in runs for _ in range(n)]
+    if bad is not None and bad < len(frames):
+        frames[bad] = bytes((frames[bad][0] | 0x40,)) + frames[bad][1:]
+        opcodes = opcodes[:bad]
+    ends, scanner = boundaries(frames), make_scanner(masked=masked)
+    stops, _ = scan_in_pieces(scanner, b"".join(frames), sizes)
+    assert stops[-1:] in ([], [ends[len(opcodes)]])
+    assert (scanner.error is not None) is (len(opcodes) < len(frames))
+    assert scanner.frames == len(opcodes)
+    assert scanner.messages == sum(opcode < CLOSE for opcode in opcodes)
 
 
 @QUICK

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from line_ends import INIT, FarEnd, Message, farewell
+from line_ends import INIT, REJECTED, FarEnd, Message, farewell
 from line_stage import staged
 from trio.testing import MockClock
 
@@ -83,6 +83,23 @@ async def test_time_on_replicas_that_failed_is_no_waiting(clock: MockClock) -> N
         await stage.served(busy)
         _, _, reason = await refusal(client)
         assert (reason, trio.current_time()) == ("line_timeout", 25.0)
+
+
+async def test_waiting_twice_is_waiting_longer(clock: MockClock) -> None:
+    """Eight seconds in the line, a turn that ends in a rejection three seconds later, and the rest of twelve."""
+    async with staged(line={"timeout_seconds": 12}) as stage:
+        actor = stage.actors[0]
+        one = await stage.served(actor)
+        client = await stage.client()
+        await trio.sleep(8)
+        await farewell(*one)
+        replica = await actor.accepted()
+        await trio.sleep(3)
+        await replica.say(REJECTED)
+        await stage.settled()
+        stage.report(actor, busy=1, total=1)
+        _, _, reason = await refusal(client)
+        assert (reason, trio.current_time()) == ("line_timeout", 8.0 + 3.0 + 4.0)
 
 
 @pytest.mark.parametrize(

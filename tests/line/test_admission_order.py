@@ -42,3 +42,16 @@ async def test_who_waits_for_a_busy_preset_holds_up_nobody_else(clock: MockClock
         await other.admit(INIT | {"preset": "hy"})
         assert wan.unseen == 0
         assert len(stage.services.admission.line) == 2
+
+
+async def test_when_a_tier_is_full_the_next_one_serves(clock: MockClock) -> None:
+    replicas = [ReplicaEndpoint("http://r0"), ReplicaEndpoint("http://r1", primary=True)]
+    async with staged(replicas) as stage:
+        other, primary = stage.actors
+        one = await stage.served(primary)
+        await stage.served(other)
+        await stage.client()
+        await trio.sleep(5)
+        await farewell(*one)
+        await primary.admit()
+        assert (primary.dials, other.dials) == ([0.0, 5.0], [0.0])

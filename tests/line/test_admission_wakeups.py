@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import trio
-from line_ends import ASSIGNED, INIT, REJECTED, Closed, farewell
+from line_ends import ASSIGNED, REJECTED, farewell
 from line_stage import Actor, Stage, staged
 from trio.testing import MockClock
 
-from trio_router.admission import Visit
 from trio_router.core.config import ReplicaEndpoint
 from trio_router.core.errors import DialError
-from trio_router.core.line import Wish
 from trio_router.core.replica import FULL_SECONDS, AdminState
 
 BUSY = DialError("answered HTTP 503", refused=True, status=503)
@@ -135,6 +133,20 @@ async def test_a_replica_that_becomes_well_is_used_at_once(clock: MockClock) -> 
         assert two.dials == [3.0]
 
 
+async def test_all_slots_that_one_report_frees_are_taken(clock: MockClock) -> None:
+    async with staged([ReplicaEndpoint("http://r0", max_sessions=3)]) as stage:
+        actor = stage.actors[0]
+        stage.report(actor, busy=3, total=3)
+        for _ in range(4):
+            await stage.client()
+        await trio.sleep(2)
+        stage.report(actor, busy=0, total=3)
+        for _ in range(3):
+            await actor.admit()
+        assert actor.dials == [2.0, 2.0, 2.0]
+        assert len(stage.services.admission.line) == 1
+
+
 async def test_a_replica_that_is_ordered_back_is_used_at_once(clock: MockClock) -> None:
     async with staged(2) as stage:
         one, two = stage.actors
@@ -158,50 +170,3 @@ async def test_slow_start_gives_each_slot_back_at_its_time(clock: MockClock) -> 
         for _ in range(4):
             await actor.admit()
         assert actor.dials == [0.0, 5.0, 7.5, 10.0]
-
-
-async def test_a_turn_that_comes_in_the_instant_of_leaving_is_not_lost(clock: MockClock) -> None:
-    """Ten times, because Trio runs what is ready in any order."""
-    for _ in range(10):
-        async with staged() as stage:
-            actor = stage.actors[0]
-            held = stage.registry.reserve(now=0.0)
-            assert held is not None
-            leaving, staying = await stage.client(), await stage.client()
-            await staying.told(2, 2)
-            stage.nursery.start_soon(leaving.vanish)
-            stage.registry.release(held, now=0.0)
-            found = await actor.accepted()
-            try:
-                await found.hears(INIT)
-                await found.say(ASSIGNED)
-                await staying.hears(ASSIGNED)
-            except (Closed, AssertionError):
-                await actor.admit()
-                await staying.hears(ASSIGNED)
-
-
-async def test_a_slot_that_was_given_and_not_fetched_is_given_back(clock: MockClock) -> None:
-    """The admission alone: its turn comes between the waiter's cancellation and its end."""
-    async with staged() as stage:
-        admission, registry = stage.services.admission, stage.registry
-        held = registry.reserve(now=0.0)
-        assert held is not None
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_wait_for_slot, stage)
-                await stage.settled()
-                assert len(admission.line) == 1
-                scope.cancel()
-                registry.release(held, now=0.0)
-                assert registry.replicas[0].held == 1  # taken in this very call
-        assert scope.cancelled_caught
-        assert registry.replicas[0].held == 0
-        assert len(admission.line) == 0
-
-
-async def _wait_for_slot(stage: Stage) -> None:
-    visit = Visit()
-    visit.wish = Wish()
-    await stage.services.admission.slot(visit, exclude=(), tell=lambda *_: None)
-    raise AssertionError("it was cancelled")

@@ -13,7 +13,9 @@ from line_stage import Actor, Stage, staged
 from trio.testing import MockClock
 
 from trio_router.core.affinity import AffinityCookie
+from trio_router.core.config import ReplicaEndpoint
 from trio_router.core.head import RequestHead
+from trio_router.core.registry import ReplicaRegistry
 
 SECRET = "0123456789abcdef0123456789abcdef"
 COOKIE: dict[str, Any] = {"affinity": {"cookie": "route", "secret": SECRET}}
@@ -156,6 +158,15 @@ async def test_hash_survives_a_restart_and_a_cookie_does_not_overrule_it(clock: 
             homes.append({name: await where(stage, client_id=name) for name in names})
     assert homes[0] == homes[1] == homes[2]
     assert len(set(homes[0].values())) > 3
+
+
+def test_hash_means_the_same_in_every_process() -> None:
+    """Written down once: clients that come back after a deployment find their replica by these numbers."""
+    registry = ReplicaRegistry([ReplicaEndpoint(f"http://r{n}:8000") for n in range(8)])
+    for replica in registry.replicas:
+        registry.probe_succeeded(replica, latency_ms=1.0, wall=0.0, now=0.0)
+    homes = [registry.select(key=key, balance="hash") for key in ("client_id:ann", "client_id:bob", "x")]
+    assert [home and home.label for home in homes] == ["r1:8000", "r7:8000", "r7:8000"]
 
 
 async def test_a_stream_with_a_policy_of_its_own_keeps_it_with_a_cookie(clock: MockClock) -> None:

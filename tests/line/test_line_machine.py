@@ -7,7 +7,16 @@ from typing import Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from trio_router.core.config import EjectionConfig, ReplicaEndpoint, RouterConfig
 from trio_router.core.line import Ticket, WaitingLine, Wish
@@ -67,6 +76,13 @@ class Line(RuleBasedStateMachine):
         self.line.join(ticket)
         self._settle()
 
+    def _come(self, wish: Wish) -> Ticket:
+        ticket = self.line.ticket(wish, now=self.now)
+        assert all(other.number < ticket.number for other in self.tickets)
+        self.tickets.append(ticket)
+        self._join(ticket)
+        return ticket
+
     # What happens
 
     @rule(seconds=st.floats(0.001, 12.0))
@@ -87,11 +103,11 @@ class Line(RuleBasedStateMachine):
     )
     def client_comes(self, preset: str | None, key: str | None, prefer: int | None, balance: str | None) -> Ticket:
         url = None if prefer is None else REPLICAS[prefer].url
-        ticket = self.line.ticket(Wish(preset=preset, key=key, prefer=url, balance=balance), now=self.now)
-        assert all(other.number < ticket.number for other in self.tickets)
-        self.tickets.append(ticket)
-        self._join(ticket)
-        return ticket
+        return self._come(Wish(preset=preset, key=key, prefer=url, balance=balance))
+
+    @rule(target=waiting, number=st.integers(2, 6), preset=presets)
+    def a_crowd_comes(self, number: int, preset: str | None) -> MultipleResults[Ticket]:
+        return multiple(*[self._come(Wish(preset=preset)) for _ in range(number)])
 
     @rule(ticket=consumes(waiting), linger=st.booleans())
     def client_leaves(self, ticket: Ticket, linger: bool) -> None:

@@ -147,6 +147,9 @@ async def test_more_than_replay_bytes_is_not_said_twice(
         words, closed = await client.last_words()
         assert ([word["code"] for word in words], closed.code) == (["gpu_unavailable"], 1013)
         assert two.dials == []
+        await replica.vanish()
+        await stage.settled()
+        assert one.record.held == 0
         assert not one.record.free(trio.current_time()), "a rejection is one, wherever the session goes"
 
 

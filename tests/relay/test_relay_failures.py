@@ -64,7 +64,7 @@ async def test_a_replica_vanishes_inside_a_frame_that_is_cut_through(clock: Mock
         await replica.vanish()
         await scene.client.hears_end(left=1996)
         await scene.client.vanish()
-        assert scene.relay.client.why_gone == "aborted"
+        assert scene.relay.pair.client.why_gone == "aborted"
         assert ended(await scene.over()) == ("replica", "vanished")
 
 

@@ -80,8 +80,8 @@ async def test_a_client_without_any_frame_is_dead_at_dead_peer_seconds(clock: Mo
         nursery.start_soon(answer_pings_until_close, replica)
         assert ended(await scene.over()) == ("client", "dead")
         assert scene.ended_at == 46.0
-        assert scene.relay.replica is not None
-        assert str(scene.relay.replica.close_sent) == "1001 client is dead"
+        assert scene.relay.pair.replica is not None
+        assert str(scene.relay.pair.replica.close_sent) == "1001 client is dead"
 
 
 async def answer_pings_until_close(end: FarEnd) -> None:

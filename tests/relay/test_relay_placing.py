@@ -77,7 +77,7 @@ async def test_a_replica_that_is_found_in_the_moment_in_which_it_leaves_is_close
         replica = scene.replica()
         await scene.client.vanish()
         await scene.over()
-        if scene.relay.replica is not None:  # it depends on which task ran first
+        if scene.relay.pair.replica is not None:  # it depends on which task ran first
             await replica.hears(Opcode.TEXT, INIT)
             await replica.hears_close(1001, "client is gone")
         elif scene.offers.asked_at and not scene.offers.left:
@@ -169,4 +169,4 @@ async def test_a_replica_found_while_the_client_s_outbox_waits_is_not_read_ahead
             for _ in range(100):
                 await replica.binary(bytes(1000))
         assert patience.cancelled_caught
-        assert sum(map(len, scene.relay.down.outbox)) < 5000
+        assert sum(map(len, scene.relay.pair.down.outbox)) < 5000

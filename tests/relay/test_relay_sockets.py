@@ -57,10 +57,10 @@ async def test_a_client_that_pings_without_reading_harms_nobody() -> None:
         nursery.start_soon(flood)
         session = list(stage.router.services.book.open.values())[-1]
         relay = session._relay  # type: ignore[attr-defined]
-        while not relay.down.outbox:  # noqa: ASYNC110  # no event tells it
+        while not relay.pair.down.outbox:  # noqa: ASYNC110  # no event tells it
             await trio.sleep(0.002)
         await wait_all_tasks_blocked()
-        assert sum(map(len, relay.down.outbox)) < 1_000_000
+        assert sum(map(len, relay.pair.down.outbox)) < 1_000_000
         nursery.cancel_scope.cancel()
     # What the router's tasks raised would have come out of the stage.
 

@@ -112,7 +112,7 @@ class Flow:
     @property
     def missing(self) -> int:
         """So many bytes must come before anything can go on; 0 if any byte may help."""
-        return self._total - self._filled if self._large is not None and self._filled else 0
+        return self._total - self._filled if self._large is not None else 0
 
     def room(self) -> memoryview:
         """Where the next bytes are to be put. Valid only until the next await: others use the same scratch."""
