@@ -47,7 +47,7 @@ class Arrival:
             client=self.client,
             scheme=self.scheme,
             host=request.get(b"host"),
-            request_id=(request.get(b"x-request-id") or session_id.encode()).decode("latin-1"),
+            request_id=request.get(b"x-request-id") or session_id.encode(),
         )
         return Upgrade(request.target, subprotocols, tuple(headers))
 

@@ -101,4 +101,4 @@ def heal(registry: ReplicaRegistry, replica: Replica, *, now: float = 0.0, repor
 def sicken(registry: ReplicaRegistry, replica: Replica) -> None:
     """As many bad probes as it takes."""
     for _ in range(registry.thresholds.failure):
-        registry.probe_failed(replica, "refused")
+        registry.probe_failed(replica, "refused", now=0.0)

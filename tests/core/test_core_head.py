@@ -24,7 +24,7 @@ def upgrade() -> RequestHead:
 
 
 def forward(*headers: tuple[bytes, bytes], host: bytes | None = b"router:9000") -> Headers:
-    return forwarded_headers(list(headers), client="192.0.2.1", scheme="https", host=host, request_id="run-1")
+    return forwarded_headers(list(headers), client="192.0.2.1", scheme="https", host=host, request_id=b"run-1")
 
 
 def test_a_head_is_read() -> None:

@@ -68,12 +68,12 @@ def test_select_reserves_nothing() -> None:
 
 def test_suspect_replicas_are_chosen_last_but_before_another_tier() -> None:
     registry = make_registry(3)
-    registry.probe_failed(registry.replicas[0], "timeout")
+    registry.probe_failed(registry.replicas[0], "timeout", now=0.0)
     registry.session_failed(registry.replicas[2], "refused", now=0.0)
     assert urls(registry.candidates(now=0.0)) == ["http://r1"]
     assert urls(registry.candidates(now=0.0, exclude=[registry.replicas[1]])) == ["http://r0", "http://r2"]
     primary = make_registry(2, primary=1)
-    primary.probe_failed(primary.replicas[1], "timeout")
+    primary.probe_failed(primary.replicas[1], "timeout", now=0.0)
     assert primary.select() is primary.replicas[1]
 
 
@@ -81,7 +81,7 @@ def test_a_status_flip_is_told_to_whoever_reports() -> None:
     registry = make_registry(1, healthy=False, failure_threshold=2)
     replica = registry.replicas[0]
     assert [heal(registry, replica), heal(registry, replica)] == [True, False]
-    assert [registry.probe_failed(replica, "x"), registry.probe_failed(replica, "x")] == [False, True]
+    assert [registry.probe_failed(replica, "x", now=0.0), registry.probe_failed(replica, "x", now=0.0)] == [False, True]
     assert [heal(registry, replica), heal(registry, replica)] == [False, True]
     assert [registry.session_failed(replica, "x", now=0.0) for _ in range(2)] == [False, True]
 
@@ -89,9 +89,9 @@ def test_a_status_flip_is_told_to_whoever_reports() -> None:
 def test_probes_and_sessions_count_failures_together() -> None:
     registry = make_registry(1)
     replica = registry.replicas[0]
-    registry.probe_failed(replica, "timeout")
+    registry.probe_failed(replica, "timeout", now=0.0)
     registry.session_failed(replica, "refused", now=0.0)
-    assert registry.probe_failed(replica, "timeout")
+    assert registry.probe_failed(replica, "timeout", now=0.0)
     assert replica.health.status is ReplicaStatus.UNHEALTHY
     assert (replica.health.last_error, replica.failures_total) == ("timeout", 1)
 
@@ -99,10 +99,10 @@ def test_probes_and_sessions_count_failures_together() -> None:
 @pytest.mark.parametrize("state", [AdminState.DRAIN, AdminState.MAINT])
 def test_an_order_keeps_sessions_away(state: AdminState) -> None:
     registry = make_registry(1)
-    registry.order(registry.replicas[0], state)
+    registry.order(registry.replicas[0], state, now=0.0)
     assert registry.select() is None
     assert not registry.fits()
-    registry.order(registry.replicas[0], AdminState.READY)
+    registry.order(registry.replicas[0], AdminState.READY, now=0.0)
     assert registry.select() is registry.replicas[0]
 
 

@@ -163,8 +163,8 @@ def test_room_is_announced_when_a_slot_may_have_become_free() -> None:
         "release": lambda: registry.release(slot, now=0.0),
         "again": lambda: registry.release(slot, now=0.0),
         "probe": lambda: heal(registry, replica),
-        "order": lambda: registry.order(replica, AdminState.READY),
-        "failure": lambda: registry.probe_failed(replica, "x"),
+        "order": lambda: registry.order(replica, AdminState.READY, now=0.0),
+        "failure": lambda: registry.probe_failed(replica, "x", now=0.0),
     }
     told: list[None] = []
     registry.on_room = lambda: told.append(None)
@@ -196,7 +196,7 @@ def test_without_slow_start_a_recovered_replica_has_all_its_capacity() -> None:
 def test_a_suspect_replica_wants_a_probe_soon() -> None:
     registry, replica = one_replica()
     assert not replica.wants_probe(0.0)
-    registry.probe_failed(replica, "timeout")
+    registry.probe_failed(replica, "timeout", now=0.0)
     assert replica.wants_probe(0.0)
 
 

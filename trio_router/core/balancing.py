@@ -89,7 +89,7 @@ class Hash:
 def rendezvous_score(key: str, replica: Replica) -> float:
     """The same for the same key and URL in every process and run; higher wins, in proportion to the weight."""
     digest = hashlib.blake2b(f"{replica.endpoint.base}\0{key}".encode(), digest_size=8).digest()
-    unit = (int.from_bytes(digest, "big") + 0.5) / 2**64
+    unit = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # exact in a float, so never 0 or 1
     return -replica.endpoint.weight / math.log(unit)
 
 

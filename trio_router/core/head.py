@@ -7,7 +7,7 @@ hypercorn for the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
@@ -110,9 +110,7 @@ def parse_fields(lines: Iterable[bytes]) -> Headers:
     return [(name.lower(), value.strip()) for name, colon, value in fields if colon]
 
 
-def forwarded_headers(
-    headers: Headers, *, client: str, scheme: str, host: bytes | None, request_id: str, drop: Collection[bytes] = ()
-) -> Headers:
+def forwarded_headers(headers: Headers, *, client: str, scheme: str, host: bytes | None, request_id: bytes) -> Headers:
     """What a replica is sent: the end-to-end fields, and where the request came from.
 
     A proxy in front of us appended its own addresses to X-Forwarded-For; we append the one we see.
@@ -129,7 +127,7 @@ def forwarded_headers(
     out.append((b"x-forwarded-proto", seen.get(b"x-forwarded-proto", scheme.encode())))
     if seen.get(b"x-forwarded-host", host):
         out.append((b"x-forwarded-host", seen.get(b"x-forwarded-host", host or b"")))
-    out.append((b"x-request-id", request_id.encode()))
+    out.append((b"x-request-id", request_id))
     return out
 
 

@@ -184,13 +184,13 @@ class ReplicaRegistry:
         self.on_room()
         return changed
 
-    def probe_failed(self, replica: Replica, error: str, *, now: float = 0.0) -> bool:
+    def probe_failed(self, replica: Replica, error: str, *, now: float) -> bool:
         """A bad probe. Returns whether its status changed."""
         changed = replica.health.failed(self.thresholds, error)
         self._reprieve(now)
         return changed
 
-    def order(self, replica: Replica, state: AdminState, *, now: float = 0.0) -> None:
+    def order(self, replica: Replica, state: AdminState, *, now: float) -> None:
         """What an operator wants of it."""
         replica.admin = state
         self._reprieve(now)

@@ -20,6 +20,7 @@ from trio_router.core.head import Headers, RequestHead, parse_fields
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
+_STATUS: Final = re.compile(rb"[1-5][0-9][0-9]")
 _HOST: Final = re.compile(rb"[A-Za-z0-9.:_\[\]-]+")
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # a token, RFC 9110 section 5.6.2, in lower case
 #: Full, restarting, or asked too often: the replica is up and says no.
@@ -57,7 +58,7 @@ class Upgrade:
         """
         first, *lines = head.split(b"\r\n")
         parts = first.split(maxsplit=2)
-        status = int(parts[1]) if len(parts) > 1 and parts[0].startswith(b"HTTP/1.1") and parts[1].isdigit() else 0
+        status = int(parts[1]) if len(parts) > 1 and parts[0] == b"HTTP/1.1" and _STATUS.fullmatch(parts[1]) else 0
         if status != 101:
             words = (
                 f"answered HTTP {status}" if status else "hung up before it answered" if not head else "spoke no HTTP"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -74,6 +75,10 @@ class ReplicaEndpoint(Block):
             raise ValueError(f"{url!r} must start with http:// or https://")
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", parts.hostname):
+            raise ValueError(
+                f"{url!r} has a host that is no name or address (write others than ASCII names in punycode)"
+            )
         if "@" in parts.netloc:
             raise ValueError("must not carry a user name or password")
         if parts.path not in ("", "/"):
@@ -84,7 +89,7 @@ class ReplicaEndpoint(Block):
             port = parts.port
         except ValueError:
             port = 0
-        if port == 0:
+        if port == 0 or parts.netloc.endswith(":"):
             raise ValueError(f"{url!r} has no valid port (1 to 65535)")
         return url
 

@@ -1,6 +1,6 @@
 """The reference of all configuration keys, in Markdown, made from the models. README.md holds a copy; a test compares.
 
-    python -m trio_router.core.config.reference README.md
+    python -m trio_router.reference README.md
 
 writes it between the README's two marks.
 """
@@ -14,8 +14,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .file import HEALTH_CHECK
-from .models import ReplicaEndpoint, RouterConfig
+from trio_router.core.config.file import HEALTH_CHECK
+from trio_router.core.config.models import ReplicaEndpoint, RouterConfig
 
 BEGIN: Final = "<!-- configuration reference: generated, do not edit -->"
 END: Final = "<!-- end of the configuration reference -->"

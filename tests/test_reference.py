@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig
 from trio_router.core.config.file import HEALTH_CHECK
-from trio_router.core.config.reference import BEGIN, END, reference, write_into
+from trio_router.reference import BEGIN, END, reference, write_into
 
 
 def rows() -> dict[str, dict[str, tuple[str, str]]]:
