@@ -1,0 +1,24 @@
+"""A leg: one side of a session, as bytes behind its handshake.
+
+`SocketLeg` is plain TCP, read and written by system calls without a task switch; `StreamLeg` is any Trio stream (TLS,
+a test's memory stream). Both do the same things under the same names (`base.Leg`), so the pumps know no difference.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from trio_router.core.outcome import Side
+from trio_router.leg.base import Leg, Reader, Signal
+from trio_router.leg.stream import StreamLeg
+from trio_router.leg.tcp import SocketLeg, bare_socket
+from trio_router.poller import Poller
+
+__all__ = ["Leg", "Reader", "Signal", "SocketLeg", "StreamLeg", "bare_socket", "make_leg"]
+
+
+def make_leg(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Leg:
+    """The leg for a connection whose handshake is done."""
+    if isinstance(stream, trio.SocketStream):
+        return SocketLeg(bare_socket(stream), side, poller, early=early)
+    return StreamLeg(stream, side, early=early)

@@ -1,0 +1,109 @@
+"""What both kinds of leg do, under the same names.
+
+- `Leg.drive` reads into the pump's room and tells it, until the pump has something for its task to do;
+- `Leg.send_nowait` writes what can be written without waiting, `Leg.send_some` waits until something could.
+
+Errors of the operating system end here: a leg that broke is ``gone``, swallows what is written to it, and reads as an
+end of stream. Why it broke stands in ``why_gone``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from trio_router.core.liveness import Pulse
+from trio_router.core.outcome import CloseInfo, Side
+
+
+class Signal(Enum):
+    """Why a pump's task is woken from `drive`."""
+
+    FLUSH = auto()  # the sink did not take everything
+    ENDED = auto()  # the source ended; the flow knows how
+    LOOK = auto()  # somebody asked for something
+
+
+class Reader(Protocol):
+    """What a leg reads for: a pump."""
+
+    @property
+    def wanted(self) -> int:
+        """Read at most so many bytes."""
+        ...
+
+    @property
+    def missing(self) -> int:
+        """Fewer bytes than these are of no use yet; 0 if any are."""
+        ...
+
+    def room(self) -> memoryview:
+        """Put them here."""
+        ...
+
+    def took(self, n: int) -> Signal | None:
+        """``n`` bytes were put into the room; 0 is the end of the stream."""
+        ...
+
+
+#: One write to a stream that cannot tell how much it accepted: small enough that a slow peer is seen to move.
+STREAM_WRITE_BYTES: Final = 64 * 1024
+
+
+class Leg:
+    """What both kinds share: who it is, how alive it is, and which close frames went over it."""
+
+    __slots__ = ("close_got", "close_sent", "gone", "pulse", "side", "why_gone")
+
+    def __init__(self, side: Side, now: float) -> None:
+        self.side = side
+        self.pulse = Pulse(now)
+        self.gone = False
+        self.why_gone = ""
+        self.close_got: CloseInfo | None = None  # received from this side
+        self.close_sent: CloseInfo | None = None  # sent to it
+
+    def __repr__(self) -> str:
+        state = f"gone: {self.why_gone}" if self.gone else "open"
+        return f"<{type(self).__name__} {self.side} {state}>"
+
+    def drive(self, reader: Reader) -> Awaitable[Signal]:
+        """Read for ``reader`` until it returns a signal, or `interrupt` is called. Cancelling it loses no byte."""
+        raise NotImplementedError
+
+    def send_nowait(self, data: memoryview) -> int:
+        """Write what is accepted at once; return how much. All of it if the leg is gone."""
+        raise NotImplementedError
+
+    async def send_some(self, data: memoryview) -> int:
+        """Wait until at least one byte is accepted; return how many were."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """Make a `drive` that is under way return `Signal.LOOK`."""
+        raise NotImplementedError
+
+    async def hear_out(self) -> None:
+        """Send an end of stream, then read and throw away until the peer's. The caller bounds it."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close the connection; never waits for the peer."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Close so that the peer sees a broken connection (1006), not an orderly end. Synchronous."""
+        raise NotImplementedError
+
+    def lose(self, why: str) -> None:
+        """Note that the connection is broken."""
+        if not self.gone:
+            self.gone = True
+            self.why_gone = why
+
+
+def give(reader: Reader, data: bytes) -> Signal | None:
+    """Put ``data`` into the reader's room and say so."""
+    reader.room()[: len(data)] = data
+    return reader.took(len(data))

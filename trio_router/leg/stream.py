@@ -1,0 +1,92 @@
+"""Any Trio stream as a leg: TLS, or a test's memory stream. A task switch for each read, and each write waits."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+import trio
+
+from trio_router.core.outcome import Side
+from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
+
+
+class StreamLeg(Leg):
+    """Any Trio stream. Owns it. Never writes without waiting, because a cancelled write would leave half a frame."""
+
+    __slots__ = ("_early", "_reading", "_stream")
+
+    def __init__(self, stream: trio.abc.Stream, side: Side, *, early: bytes = b"") -> None:
+        super().__init__(side, trio.current_time())
+        self._stream = stream
+        self._early = early
+        self._reading: trio.CancelScope | None = None
+
+    async def drive(self, reader: Reader) -> Signal:
+        """See `Leg`."""
+        while True:
+            data, self._early = self._early[: reader.wanted], self._early[reader.wanted :]
+            if not data:
+                with trio.CancelScope() as self._reading:
+                    data = await self._receive(reader.wanted)
+                interrupted, self._reading = self._reading.cancelled_caught, None
+                if interrupted:
+                    return Signal.LOOK
+            self.pulse.heard_at = trio.current_time()
+            if (signal := give(reader, data)) is not None:
+                return signal
+
+    async def _receive(self, wanted: int) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(wanted))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self.lose(str(exc.__cause__ or exc) or "broken")
+            return b""
+
+    def interrupt(self) -> None:
+        """See `Leg`."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def send_nowait(self, data: memoryview) -> int:
+        """See `Leg`."""
+        return len(data) if self.gone else 0
+
+    async def send_some(self, data: memoryview) -> int:
+        """See `Leg`. If it is cancelled the leg is lost, because nobody knows how much was written."""
+        if self.gone:
+            return len(data)
+        piece = data[:STREAM_WRITE_BYTES]
+        try:
+            await self._stream.send_all(piece)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self.lose(str(exc.__cause__ or exc) or "broken")
+            return len(data)
+        except trio.Cancelled:
+            self.lose("a write was cut off")
+            raise
+        return len(piece)
+
+    async def hear_out(self) -> None:
+        """See `Leg`."""
+        while await self._receive(STREAM_WRITE_BYTES):
+            pass
+
+    async def aclose(self) -> None:
+        """See `Leg`. A TLS peer is sent its close_notify, if it takes it within a second."""
+        broken, self.gone = self.gone, True
+        with (
+            trio.CancelScope(deadline=trio.current_time() + (0 if broken else 1), shield=True),
+            contextlib.suppress(trio.BrokenResourceError),
+        ):
+            await self._stream.aclose()
+
+    def abort(self) -> None:
+        """See `Leg`."""
+        self.lose("aborted")
+        base = self._stream
+        while isinstance(base, trio.SSLStream):
+            base = base.transport_stream
+        if isinstance(base, trio.SocketStream):
+            base.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

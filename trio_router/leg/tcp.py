@@ -1,0 +1,147 @@
+"""A plain TCP connection as a leg: the path of nearly every frame."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Awaitable
+from typing import Final
+
+import trio
+
+from trio_router.core.outcome import Side
+from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
+from trio_router.poller import Poller
+
+#: Never wait for more than this in the kernel; its buffer must hold twice as much.
+LOW_WATER_BYTES: Final = 512 * 1024
+
+
+class SocketLeg(Leg):
+    """A plain TCP connection. Owns ``sock``, which must not be blocking. ``early``: bytes that came with the handshake."""
+
+    __slots__ = ("_early", "_fd", "_low_water", "_poller", "_reader", "_sock")
+
+    def __init__(self, sock: socket.socket, side: Side, poller: Poller, *, early: bytes = b"") -> None:
+        super().__init__(side, trio.current_time())
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._poller = poller
+        self._early = early
+        self._reader: Reader | None = None
+        self._low_water = 0
+
+    def drive(self, reader: Reader) -> Awaitable[Signal]:
+        """See `Leg`."""
+        self._reader = reader
+        if self._early or self._closed:
+            return self._drive_early(reader)
+        return self._poller.drive(self._fd, self._step)
+
+    async def _drive_early(self, reader: Reader) -> Signal:
+        while self._early:
+            data, self._early = self._early[: reader.wanted], self._early[reader.wanted :]
+            if (signal := give(reader, data)) is not None:
+                return signal
+        if self._closed:
+            return reader.took(0) or Signal.ENDED
+        return await self._poller.drive(self._fd, self._step)
+
+    @property
+    def _closed(self) -> bool:
+        return self._sock.fileno() == -1
+
+    def _close(self) -> None:
+        """Close the socket; whoever waits for it is told."""
+        self._poller.wake(self._fd, Signal.LOOK)  # epoll forgets a closed socket without a word
+        trio.lowlevel.notify_closing(self._fd)
+        self._sock.close()
+
+    def _step(self) -> Signal | None:
+        """One read, called by the poller: the path of every frame begins here."""
+        reader = self._reader
+        assert reader is not None
+        try:
+            n = self._sock.recv_into(reader.room())
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            self.lose(exc.strerror or str(exc))
+            n = 0
+        self.pulse.heard_at = self._poller.now
+        signal = reader.took(n)
+        missing = reader.missing
+        if missing != self._low_water:
+            self._wait_for(missing)
+        return signal
+
+    def _wait_for(self, missing: int) -> None:
+        """Ask the kernel to wake us for so many bytes, not for the first: a large frame is held until it is whole anyway.
+
+        The kernel sees to it that its buffer is large enough, and wakes us all the same at an end or an error (tcp(7),
+        SO_RCVLOWAT in socket(7)).
+        """
+        self._low_water = missing
+        if not self.gone:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
+
+    def interrupt(self) -> None:
+        """See `Leg`."""
+        self._poller.wake(self._fd, Signal.LOOK)
+
+    def send_nowait(self, data: memoryview) -> int:
+        """See `Leg`."""
+        if self.gone:
+            return len(data)
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            self.lose(exc.strerror or str(exc))
+            return len(data)
+
+    async def send_some(self, data: memoryview) -> int:
+        """See `Leg`."""
+        while not (sent := self.send_nowait(data)):
+            try:
+                await trio.lowlevel.wait_writable(self._fd)
+            except trio.ClosedResourceError:
+                self.lose("closed")
+        return sent
+
+    async def hear_out(self) -> None:
+        """See `Leg`."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+            while True:
+                await trio.lowlevel.wait_readable(self._fd)
+                if not self._sock.recv(STREAM_WRITE_BYTES):
+                    return
+        except (OSError, trio.ClosedResourceError) as exc:
+            self.lose(str(exc))
+
+    async def aclose(self) -> None:
+        """See `Leg`."""
+        self.lose("closed")
+        if not self._closed:
+            self._close()
+
+    def abort(self) -> None:
+        """See `Leg`."""
+        self.lose("aborted")
+        if not self._closed:
+            # Linger of zero seconds: what is unsent is thrown away and the peer gets a reset.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._close()
+
+
+def bare_socket(stream: trio.SocketStream) -> socket.socket:
+    """Take the socket out of Trio's stream, which is of no use any more: 1.3 KiB a connection."""
+    sock = stream.socket
+    family, kind, proto = sock.family, sock.type, sock.proto
+    raw = socket.socket(family, kind, proto, fileno=sock.detach())
+    raw.setblocking(False)
+    # Trio lets a socket hold only 16 KiB unsent, so that a writer hears early of a slow reader. A pump hears of it anyway.
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
+    return raw
