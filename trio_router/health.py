@@ -152,12 +152,17 @@ class _Prober:
 def log_flip(replica: Replica, error: str | None) -> None:
     """One line when a replica's status changes; none for single probes or dials."""
     level = log.info if error is None else log.warning
-    level(f"replica is {replica.health.status}", replica=replica.label, url=replica.url, error=error)
+    level(f"replica is {replica.health.status}", url=replica.url, error=error, **_room(replica))
 
 
 def log_ejection(replica: Replica, error: str, *, seconds: float) -> None:
     """One line when a replica is left out for a while because sessions failed on it."""
-    log.warning("replica is ejected", replica=replica.label, url=replica.url, seconds=round(seconds, 1), error=error)
+    log.warning("replica is ejected", url=replica.url, seconds=round(seconds, 1), error=error, **_room(replica))
+
+
+def _room(replica: Replica) -> dict[str, object]:
+    reported = replica.report.busy if replica.report is not None else None
+    return {"replica": replica.label, "capacity": replica.full_capacity, "held": replica.held, "reported": reported}
 
 
 def _words(exc: BaseException) -> str:

@@ -55,16 +55,21 @@ def test_least_sessions_goes_by_share_of_capacity_and_weight() -> None:
     assert fill("least_sessions", replicas(1, 2, 1), 40) == [10, 20, 10]
     small, large = replicas(1, capacity=2)[0], replicas(1, 1, capacity=6)[1]
     assert fill("least_sessions", [small, large], 8) == [2, 6]
-    assert load(large, 0.0) == pytest.approx(7 / 6)
+    assert load(large, 0.0) == pytest.approx(1.0)
 
 
 def test_least_sessions_breaks_ties_at_random() -> None:
     counted = Counter(choices("least_sessions", replicas(1, 1, 1), 300))
     assert all(60 < counted[label] < 140 for label in ("r0", "r1", "r2"))
     # 3 / 0.9 and 1 / 0.3 are a tie, although not to the last bit
-    nearly = replicas(0.3, 0.1, capacity=3, held=(2, 0))
+    nearly = replicas(0.3, 0.1, capacity=3, held=(3, 1))
     assert load(nearly[0], 0.0) != load(nearly[1], 0.0)
     assert set(choices("least_sessions", nearly, 50)) == {"r0", "r1"}
+
+
+def test_least_sessions_breaks_ties_by_weight() -> None:
+    counted = Counter(choices("least_sessions", replicas(3, 1), 400))
+    assert 240 < counted["r0"] < 360
 
 
 def test_a_replica_without_a_limit_counts_its_sessions() -> None:

@@ -86,7 +86,7 @@ def test_the_last_usable_replica_is_never_ejected() -> None:
     assert registry.fits(exclude=[second])  # it is healthy, and will be back
 
 
-@pytest.mark.parametrize("loss", ["unhealthy by probes", "unhealthy by sessions", "ordered away", "warming"])
+@pytest.mark.parametrize("loss", ["unhealthy by probes", "ordered away", "warming"])
 def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str) -> None:
     registry = make_registry(2, failure_threshold=6)
     ejected, other = registry.replicas
@@ -96,8 +96,6 @@ def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str)
     if loss == "unhealthy by probes":
         for _ in range(6):
             registry.probe_failed(other, "timeout", now=101.0)
-    elif loss == "unhealthy by sessions":
-        fail(registry, other, now=101.0, times=6)
     elif loss == "ordered away":
         registry.order(other, AdminState.DRAIN, now=101.0)
     else:

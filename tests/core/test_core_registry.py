@@ -78,12 +78,21 @@ def test_suspect_replicas_are_chosen_last_but_before_another_tier() -> None:
 
 
 def test_a_status_flip_is_told_to_whoever_reports() -> None:
-    registry = make_registry(1, healthy=False, failure_threshold=2)
-    replica = registry.replicas[0]
+    registry = make_registry(2, healthy=False, failure_threshold=2)
+    replica, other = registry.replicas
+    heal(registry, other)
     assert [heal(registry, replica), heal(registry, replica)] == [True, False]
     assert [registry.probe_failed(replica, "x", now=0.0), registry.probe_failed(replica, "x", now=0.0)] == [False, True]
     assert [heal(registry, replica), heal(registry, replica)] == [False, True]
     assert [registry.session_failed(replica, "x", now=0.0) for _ in range(2)] == [False, True]
+
+
+def test_sessions_alone_take_no_replica_away_that_nobody_can_stand_in_for() -> None:
+    registry = make_registry(1, failure_threshold=2)
+    replica = registry.replicas[0]
+    assert [registry.session_failed(replica, "refused", now=0.0) for _ in range(3)] == [False] * 3
+    assert (replica.health.status, replica.health.consecutive_failures) == (ReplicaStatus.HEALTHY, 3)
+    assert registry.probe_failed(replica, "refused", now=0.0)
 
 
 def test_probes_and_sessions_count_failures_together() -> None:

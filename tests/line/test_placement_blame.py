@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 from line_stage import Actor, Stage, staged
 from trio.testing import MockClock
@@ -61,9 +60,6 @@ async def test_the_last_one_is_never_left_out_even_if_it_became_the_last(clock: 
         assert trio.current_time() == now
 
 
-@pytest.mark.xfail(
-    strict=True, reason="failed dials count like failed probes, so three at once make the only replica sick"
-)
 async def test_the_only_replica_is_not_left_out_for_failed_sessions(clock: MockClock) -> None:
     """Issue 4: "ejected …, never the last one". Its probes are good; only a burst of dials failed."""
     async with staged() as stage:

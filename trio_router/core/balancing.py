@@ -24,18 +24,19 @@ class Policy(Protocol):
 
 
 def load(replica: Replica, now: float) -> float:
-    """The share of its capacity that would be taken after one more session, divided by its weight."""
-    return (replica.taken + 1) / ((replica.capacity(now) or 1) * replica.endpoint.weight)
+    """The share of its capacity that is taken, divided by its weight. Without a limit: its sessions by weight."""
+    return replica.taken / ((replica.capacity(now) or 1) * replica.endpoint.weight)
 
 
 class LeastSessions:
-    """The least loaded by share of capacity and weight; ties at random, so that no replica is everybody's first."""
+    """The least loaded by share of capacity and weight. Ties at random, by weight: nobody is everybody's first."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
         """See the class."""
         loads = [load(replica, now) for replica in candidates]
         least = min(loads)
-        return rng.choice([r for r, share in zip(candidates, loads, strict=True) if share <= least * (1 + 1e-9)])
+        tied = [r for r, share in zip(candidates, loads, strict=True) if share <= least * (1 + 1e-9)]
+        return rng.choices(tied, weights=[r.endpoint.weight * (r.capacity(now) or 1) for r in tied])[0]
 
 
 class First:

@@ -58,12 +58,15 @@ class ReplicaHealth:
         needed = 1 if self.status is ReplicaStatus.UNKNOWN else thresholds.recovery
         return self._move(0) if self.consecutive_successes >= needed else False
 
-    def failed(self, thresholds: Thresholds, error: str) -> bool:
-        """A bad probe, a failed dial, or a death under a session. Returns whether the status changed."""
+    def failed(self, thresholds: Thresholds, error: str, *, spare: bool = False) -> bool:
+        """A bad probe, a failed dial, or a death under a session. Returns whether the status changed.
+
+        ``spare``: count it, but leave a change of status to somebody with better evidence.
+        """
         self.consecutive_successes = 0
         self.consecutive_failures += 1
         self.last_error = error
-        return self._move(1) if self.consecutive_failures >= thresholds.failure else False
+        return self._move(1) if self.consecutive_failures >= thresholds.failure and not spare else False
 
     @property
     def suspect(self) -> bool:

@@ -159,7 +159,9 @@ class ReplicaRegistry:
             replica.deaths_in_a_row += 1
         else:
             replica.failures_in_a_row += 1
-        changed = replica.health.failed(self.thresholds, error)
+        # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
+        last = not any(other.usable(now) for other in self.replicas if other is not replica)
+        changed = replica.health.failed(self.thresholds, error, spare=last)
         most = self.config.ejection.failures
         # Deaths are counted on over an ejection: a replica that opens each session and drops it never stops failing.
         if replica.deaths_in_a_row % most == 0 if opened else replica.failures_in_a_row >= most:
