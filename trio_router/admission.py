@@ -200,7 +200,8 @@ class Admission:
         """Give what is free to whoever is first, and wake him."""
         if not self.line.tickets:
             return
-        self._changed.set()
+        if self._waiting:
+            self._changed.set()
         for ticket in self.line.settle(self._registry, now=trio.current_time()):
             visit = self._waiting.get(ticket)
             if visit is not None and visit.turn is not None:

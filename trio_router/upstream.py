@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
+import functools
 import ipaddress
 import os
 import socket
@@ -51,22 +53,20 @@ class Dialler:
         Raises:
             DialError: with words for operators.
         """
-        parts = urlsplit(endpoint.base)
-        host, secure = parts.hostname or "", parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
+        address = _address(endpoint.base)
         key = base64.b64encode(os.urandom(16))
-        request = upgrade.request(parts.netloc, key)
-        way = self._dial_tls if secure else self._dial_plain
+        request = upgrade.request(address.netloc, key)
+        way = self._dial_tls if address.secure else self._dial_plain
         try:
-            with trio.fail_after(self._config.timeouts.connect_seconds):
-                leg, head = await way(host, port, request)
-        except trio.TooSlowError:
-            raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s") from None
+            with trio.move_on_after(self._config.timeouts.connect_seconds) as patience:
+                leg, head = await way(address, request)
         except HeadTooLarge:
             raise DialError(f"answered with a head of more than {self._limit} bytes") from None
         except (OSError, trio.BrokenResourceError) as exc:
             cause = exc.__cause__ or exc
             raise DialError(f"cannot connect: {getattr(cause, 'strerror', None) or cause}") from None
+        if patience.cancelled_caught:
+            raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s")
         try:
             chosen, headers = upgrade.read_answer(head, key)
         except DialError:
@@ -74,35 +74,23 @@ class Dialler:
             raise
         return Dialled(leg, chosen, headers)
 
-    async def _dial_plain(self, host: str, port: int, request: bytes) -> tuple[Leg, bytes]:
-        sock = await _connect(host, port)
+    async def _dial_plain(self, to: Address, request: bytes) -> tuple[Leg, bytes]:
+        sock = await _connect(to)
         try:
-            sent = sock.send(request)
-            while sent < len(request):
-                await trio.lowlevel.wait_writable(sock)
-                sent += sock.send(request[sent:])
-            data = b""
-            while (end := data.find(END_OF_HEAD)) < 0:
-                if len(data) > self._limit:
-                    raise HeadTooLarge
-                await trio.lowlevel.wait_readable(sock)
-                more = sock.recv(_READ_BYTES)
-                if not more:
-                    data = b""
-                    break
-                data += more
+            await _send(sock, request)
+            data = await _read_head(sock, self._limit)
         except BaseException:
             trio.lowlevel.notify_closing(sock)
             sock.close()
             raise
-        end += len(END_OF_HEAD)
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD) if data else 0
         return SocketLeg(sock, Side.REPLICA, self._poller, early=data[end:]), data[:end]
 
-    async def _dial_tls(self, host: str, port: int, request: bytes) -> tuple[Leg, bytes]:
+    async def _dial_tls(self, to: Address, request: bytes) -> tuple[Leg, bytes]:
         if self._tls is None:
             self._tls = replica_tls(self._config)
-        raw = await trio.open_tcp_stream(host, port)
-        stream = trio.SSLStream(raw, self._tls, server_hostname=host, https_compatible=True)
+        raw = await trio.open_tcp_stream(to.host, to.port)
+        stream = trio.SSLStream(raw, self._tls, server_hostname=to.host, https_compatible=True)
         try:
             await stream.send_all(request)
             answer = HeadStream(stream, limit=self._limit)
@@ -113,23 +101,62 @@ class Dialler:
         return StreamLeg(stream, Side.REPLICA, early=answer.early), answer.head
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """A connected socket that does not block. Names go through Trio's happy eyeballs, addresses straight."""
-    try:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a replica is. ``family`` is None for a name, which has to be looked up at each dial."""
+
+    host: str
+    port: int
+    netloc: str
+    secure: bool
+    family: socket.AddressFamily | None
+
+
+@functools.cache
+def _address(base: str) -> Address:
+    parts = urlsplit(base)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    family = None
+    with contextlib.suppress(ValueError):
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    except ValueError:
-        return bare_socket(await trio.open_tcp_stream(host, port))
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    return Address(host, parts.port or (443 if secure else 80), parts.netloc, secure, family)
+
+
+async def _connect(to: Address) -> socket.socket:
+    """A socket that does not block, connected or about to be. Names go through Trio's happy eyeballs, addresses straight."""
+    if to.family is None:
+        return bare_socket(await trio.open_tcp_stream(to.host, to.port))
+    sock = socket.socket(to.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = sock.connect_ex((host, port))
-        if code == errno.EINPROGRESS:
-            await trio.lowlevel.wait_writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
+        code = sock.connect_ex((to.host, to.port))
+        if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
     except BaseException:
-        trio.lowlevel.notify_closing(sock)
         sock.close()
         raise
     return sock
+
+
+async def _send(sock: socket.socket, data: bytes) -> None:
+    """All of it. The first try may find the connection not made yet; near by it is, and nothing has to be waited for."""
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+
+
+async def _read_head(sock: socket.socket, limit: int) -> bytes:
+    """Up to the empty line and whatever came with it; empty if the peer ends before it."""
+    data = b""
+    while END_OF_HEAD not in data:
+        if len(data) > limit:
+            raise HeadTooLarge
+        await trio.lowlevel.wait_readable(sock)
+        with contextlib.suppress(BlockingIOError):
+            more = sock.recv(_READ_BYTES)
+            if not more:
+                return b""
+            data += more
+    return data
