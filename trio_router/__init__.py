@@ -9,10 +9,11 @@ from .core.errors import ConfigError, RouterError
 from .core.health import ReplicaHealth, ReplicaStatus
 from .core.outcome import Outcome
 from .core.registry import ReplicaRegistry
-from .core.replica import Replica
+from .core.replica import AdminState, Replica
 from .health import run_health_check_loop
 
 __all__ = [
+    "AdminState",
     "ConfigError",
     "Outcome",
     "Replica",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import trio
@@ -30,6 +30,10 @@ from .status import status_body
 from .web import make_app
 
 log = structlog.get_logger("trio_router")
+
+
+#: What ``status_on_stream_port: false`` takes off the stream port.
+PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
 
 class Router:
@@ -80,10 +84,11 @@ class Router:
         )
 
     def ready(self) -> tuple[bool, str]:
-        """Whether a new session has a chance: not draining, and some replica is usable."""
+        """Whether a new session has a chance: not draining, and some replica is usable, or has a slot if nobody may wait."""
         if self.draining:
             return False, "draining"
-        usable = any(replica.usable(_now()) for replica in self.registry.replicas)
+        now, may_wait = _now(), self.config.line.length > 0
+        usable = any(r.usable(now) if may_wait else r.available(now) for r in self.registry.replicas)
         return usable, "" if usable else "no replica is available"
 
     # Running
@@ -110,11 +115,13 @@ class Router:
 
     async def _serve(self, listeners: trio.Nursery, task_status: trio.TaskStatus[Router]) -> None:
         async with trio.open_nursery() as sessions:
-            listener = Listener(self.services, PlainHttp(self.app), sessions, draining=lambda: self.draining)
+            hidden = () if self.config.status_on_stream_port else PRIVATE_PATHS
+            public, private = PlainHttp(self.app, hidden=hidden), PlainHttp(self.app)
+            listener = Listener(self.services, public, sessions, draining=lambda: self.draining)
             self.port = await listeners.start(listener.serve)
             if self.config.status_port is not None:
                 host = self.config.status_host or self.config.host
-                self.status_port = await listeners.start(listener.serve_http, host, self.config.status_port)
+                self.status_port = await listeners.start(listener.serve_http, private, host, self.config.status_port)
             log.info("router is listening", host=self.config.host, port=self.port, status_port=self.status_port)
             task_status.started(self)
             with self._serving:

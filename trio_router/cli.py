@@ -62,7 +62,13 @@ def check(path: str | None, probe: bool) -> None:
 
 
 @main.command()
-@click.option("--port", default=9000, show_default=True, help="Port of the router and the page; 0 picks a free one.")
+@click.option(
+    "--port",
+    default=9000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of the router and the page; 0 picks a free one.",
+)
 @click.option("--replicas", default=2, show_default=True, type=click.IntRange(1, 8), help="Demo replicas to start.")
 @click.option("--once", is_flag=True, help="No browser: run one session of three segments, and write a video.")
 @click.option(

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
-from trio_websocket import WebSocketRequest, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_server_stream
 
 from trio_router.core.head import Headers, RequestHead
 from trio_router.core.upgrade import plain_answer
@@ -103,10 +103,13 @@ async def reject_client(head: HeadStream, status: int, *, headers: Headers | Non
 async def _by_trio_websocket(head: HeadStream, answer: Callable[[WebSocketRequest], Awaitable[object]]) -> bool:
     """Let trio-websocket read the request, and ``answer`` it if it is one. Returns whether it was."""
     answered = False
-    async with trio.open_nursery() as nursery:
-        head.give_up = nursery.cancel_scope.cancel
-        request = await wrap_server_stream(nursery, head)
-        await answer(request)
-        answered = True
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            head.give_up = nursery.cancel_scope.cancel
+            request = await wrap_server_stream(nursery, head)
+            await answer(request)
+            answered = True
+            nursery.cancel_scope.cancel()
+    except* ConnectionClosed:  # its word for a broken connection
+        answered = False
     return answered

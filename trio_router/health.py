@@ -182,7 +182,7 @@ def _fields(answer: httpx.Response) -> dict[str, Any]:
 
 
 def read_report(health: dict[str, Any], ready: dict[str, Any], asked_at: float) -> Report | None:
-    """What FastVideo's `/health` and `/readyz` bodies say (DESIGN of the replicas: README, "Replicas"). None: nothing."""
+    """What FastVideo's `/health` and `/readyz` bodies say . None: nothing."""
     total, available, sessions = (
         _count(ready.get("total_gpus")),
         _count(ready.get("available_gpus")),

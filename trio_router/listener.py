@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from .core.errors import StartError
-from .core.head import parse_head
+from .core.head import parse_head, without_upgrade
 from .handshake import HeadStream, HeadTooLarge, reject_client
 from .plainhttp import PlainHttp
 from .services import Services
@@ -25,6 +25,9 @@ log = structlog.get_logger("trio_router.listener")
 
 #: Connections that the kernel completes before they are accepted; a burst of reconnects after a restart needs room.
 BACKLOG: Final = 4096
+#: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
+HTTP_SECONDS: Final = 60.0
+LAST_REQUEST_SECONDS: Final = 2.0
 OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -39,6 +42,7 @@ class Listener:
         self._sessions = sessions
         self._draining = draining
         self._greetings: set[trio.CancelScope] = set()
+        self._requests: set[trio.CancelScope] = set()
         self._streams = {stream.path: stream for stream in services.config.streams}
         self._tls = client_tls(services.config)
         self._scheme = "https" if self._tls else "http"
@@ -73,11 +77,14 @@ class Listener:
                         self._welcome, stream, name="connection"
                     )
 
-    async def serve_http(self, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
+    async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
         """A port with ordinary HTTP only (``status_port``)."""
 
         async def serve(stream: trio.SocketStream) -> None:
-            await self._http.serve(stream, b"")
+            try:
+                await self._serve_http(http, stream, b"")
+            except Exception:
+                log.exception("connection crashed")
 
         await trio.serve_listeners(serve, await _listen(host, port), task_status=_first_port(task_status))
 
@@ -88,6 +95,8 @@ class Listener:
             session = await self._meet(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:  # the client's own doing
             log.debug("connection lost before its request", error=str(exc.__cause__ or exc))
+        except Exception:  # a bug of ours; the listener and all sessions live on
+            log.exception("connection crashed")
         finally:
             if session is None:
                 await trio.aclose_forcefully(stream)
@@ -117,10 +126,19 @@ class Listener:
         if request is None:
             await _say(stream, b"400 Bad Request")
         elif not request.wants_websocket:
-            await self._http.serve(stream, head.head + head.early)
+            await self._serve_http(self._http, stream, without_upgrade(head.head) + head.early)
         else:
             return await self._begin(Arrival(stream, head, request, client, self._scheme))
         return None
+
+    async def _serve_http(self, http: PlainHttp, stream: trio.abc.Stream, peeked: bytes) -> None:
+        """One request, within a bounded time: nobody's slow download may hold up the end of the router."""
+        with trio.move_on_after(HTTP_SECONDS) as patience:
+            self._requests.add(patience)
+            try:
+                await http.serve(stream, peeked)
+            finally:
+                self._requests.discard(patience)
 
     async def _begin(self, arrival: Arrival) -> Session | None:
         stream = self._streams.get(arrival.request.path)
@@ -137,16 +155,18 @@ class Listener:
         return self._draining() or (limit is not None and len(self._services.book.open) >= limit)
 
     def dismiss(self) -> None:
-        """Close the connections that have not asked for anything yet: a drain need not wait for them."""
+        """Close the connections that have not asked for anything yet, and soon those of ordinary HTTP."""
         for greeting in list(self._greetings):
             greeting.cancel()
+        for request in self._requests:
+            request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
 
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     try:
         return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
-    except OSError as exc:
-        raise StartError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from None
+    except (OSError, UnicodeError) as exc:  # UnicodeError: no name that could be looked up
+        raise StartError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from None
 
 
 async def _say(stream: trio.abc.Stream, status: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -9,6 +10,17 @@ from typing import Any
 import structlog
 
 from .core.config import LogConfig
+
+
+class _Log(structlog.PrintLogger):
+    """Standard error may be a pipe that broke, or a disk that is full: a line is lost then, never a session."""
+
+    def msg(self, message: str) -> None:
+        """Print it, if it can be printed."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logs(config: LogConfig) -> None:
@@ -25,6 +37,6 @@ def configure_logs(config: LogConfig) -> None:
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Log(sys.stderr),
         cache_logger_on_first_use=True,
     )

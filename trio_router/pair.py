@@ -101,6 +101,7 @@ class Pair:
             leg.pulse.heard_at = now  # nobody listened
         verdict = leg.pulse.check(now, timeouts)
         if verdict is Verdict.PING:
+            leg.listen_closely()
             writer.say(frame(PING, self.secret, mask=mask_for(leg)))
         elif verdict is Verdict.DEAD:
             self.lose(reader, End(leg.side, Cause.DEAD, detail="no frame, and no answer to pings"))

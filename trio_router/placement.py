@@ -5,6 +5,7 @@ This is the `relay.Provider` of real sessions. It holds at most one slot at a ti
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 import trio
@@ -89,6 +90,12 @@ class Placement:
         self._ready = found.leg if isinstance(found, Dialled) else found
         return found
 
+    def promise(self, subprotocol: str | None) -> None:
+        """The client was told this choice before there was a replica: the replica is offered nothing else."""
+        if self._upgrade is not None:
+            offered = () if subprotocol is None else (subprotocol,)
+            self._upgrade = dataclasses.replace(self._upgrade, subprotocols=offered)
+
     def cookie(self, *, secure: bool) -> Headers:
         """The router's own cookie for the client's 101, if it is configured."""
         return self._services.admission.cookie_header(self.visit, self.replica, secure=secure)
@@ -149,6 +156,8 @@ class Placement:
         message = read_message(relay.pair.up.kept or bytearray(), masked=True)
         if message is None:
             return End(Side.CLIENT, Cause.SILENT, detail=f"no message within {patience:g} s")
+        # Its first message has been held whole, however large; of what follows only so much is kept for another replica.
+        relay.limit_kept()
         hello = self._dialect.hello(message[1], text=message[0] == TEXT)
         relay.first_message = self._request = None
         if hello.problem is not None:
@@ -191,7 +200,7 @@ class Placement:
         try:
             dialled = await self._services.dialler.dial(slot.replica.endpoint, self._upgrade)
         except DialError as exc:
-            if relay is None and exc.is_answer:
+            if exc.is_answer:
                 self._release()
                 return End(Side.REPLICA, Cause.HANDSHAKE_FAILED, detail=str(exc.status))
             self._note(slot.replica, str(exc), refused=exc.refused)

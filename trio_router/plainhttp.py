@@ -1,19 +1,22 @@
 """Ordinary HTTP on the stream port: hypercorn's own server on a connection that was accepted and peeked into here.
 
 hypercorn is driven by its TCPServer, which is not documented for this use; pyproject.toml therefore pins its minor
-version, and tests/test_http.py asks everything that is relied on here of a real connection.
+version, and tests/real/test_real_http.py asks everything that is relied on here of a real connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+
+#: A client of ordinary HTTP that accepts nothing for so long is dropped.
+SEND_SECONDS: Final = 5.0
 
 ASGIApp = Callable[..., Awaitable[None]]
 
@@ -35,8 +38,11 @@ class PeekedStream(trio.abc.Stream):
         return bytes(await self._base.receive_some(max_bytes))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """To the connection."""
-        await self._base.send_all(data)
+        """To the connection. hypercorn shields its sends, without a deadline of its own."""
+        with trio.move_on_after(SEND_SECONDS) as patience:
+            await self._base.send_all(data)
+        if patience.cancelled_caught:
+            raise trio.BrokenResourceError("the client does not read")
 
     async def wait_send_all_might_not_block(self) -> None:
         """Part of the interface."""
@@ -53,10 +59,10 @@ class PeekedStream(trio.abc.Stream):
 
 
 class PlainHttp:
-    """Serves one ASGI app over connections that it is handed."""
+    """Serves one ASGI app over connections that it is handed; ``hidden`` paths are not found."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = ASGIWrapper(_no_early_disconnect(app))
+    def __init__(self, app: ASGIApp, *, hidden: Collection[str] = ()) -> None:
+        self._app = ASGIWrapper(_no_early_disconnect(_hide(app, frozenset(hidden)) if hidden else app))
         self._config = Config()
         # A proxy in front that reuses a connection would send the upgrade as its second request, past our peek.
         self._config.keep_alive_max_requests = 1
@@ -68,6 +74,15 @@ class PlainHttp:
         context = WorkerContext(None)
         peekable: Any = PeekedStream(stream, peeked)
         await TCPServer(self._app, self._config, context, {}, peekable)
+
+
+def _hide(app: ASGIApp, paths: frozenset[str]) -> ASGIApp:
+    async def hiding(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") in paths:
+            scope = {**scope, "path": "/-", "raw_path": b"/-"}  # a path that the app does not know either
+        await app(scope, receive, send)
+
+    return hiding
 
 
 def _no_early_disconnect(app: ASGIApp) -> ASGIApp:

@@ -14,6 +14,7 @@ cancelling it takes the socket out, and what ``step`` raises is raised there.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
 from collections.abc import Awaitable, Callable
@@ -127,11 +128,13 @@ class Poller:
         self._serving = None
 
     def _finish(self, fd: int, result: outcome.Outcome[Any]) -> None:
-        task = self._waiting[fd].task
-        self.forget(fd)
-        trio.lowlevel.reschedule(task, result)
+        wait = self._waiting.get(fd)
+        if wait is not None:  # it may have been cancelled by its own step
+            self.forget(fd)
+            trio.lowlevel.reschedule(wait.task, result)
 
     def forget(self, fd: int) -> None:
         """Stop waiting for ``fd``, without a word to its task."""
         del self._waiting[fd]
-        self._epoll.unregister(fd)
+        with contextlib.suppress(OSError):  # closed already: epoll has forgotten it
+            self._epoll.unregister(fd)

@@ -10,13 +10,17 @@ the last words. Both return at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 from .core.flow import Flow
-from .core.frames import Frame
+from .core.frames import CLOSE, Frame
 from .core.outcome import Cause, End
 from .leg import Leg, Signal
+
+#: Pings and pongs in one read: each is looked at, and nobody needs so many.
+CONTROLS_PER_READ: Final = 1000
 
 
 class Pump:
@@ -96,8 +100,14 @@ class Pump:
             flow.end = flow.end or End(flow.side, Cause.VANISHED, detail=self._why())
             return Signal.ENDED
         flow.feed(n)
-        while flow.event is not None:
-            flow.resume(keep=self._judge(flow.event))
+        controls = 0
+        while (found := flow.event) is not None:
+            controls += found.opcode >= CLOSE
+            if controls > CONTROLS_PER_READ and flow.end is None:
+                flow.end = End(flow.side, Cause.PROTOCOL_ERROR, detail="too many control frames")
+                flow.resume(keep=False)
+            else:
+                flow.resume(keep=self._judge(found))
         if self.opening and not flow.at_boundary:
             self._judge(None)
         out = flow.take()
@@ -114,6 +124,7 @@ class Pump:
             self._keep(out)
         sink = self.sink
         if sink is None or self.parted:
+            self.flow.release(out if self.flow.own_memory else None)
             return
         size = len(out)
         self.bytes += size
@@ -153,9 +164,11 @@ class Pump:
         self.sink = sink
         if self.kept:
             self.bytes += len(self.kept)
-            self._put(memoryview(bytes(self.kept)))
-            if len(self.kept) > self.kept_limit:
-                self.kept = None
+            if len(self.kept) > self.kept_limit:  # too much to be said again: no copy has to be kept
+                said, self.kept = self.kept, None
+            else:
+                said = bytearray(self.kept)
+            self._put(memoryview(said))
         if self.outbox or self._paused is not None:
             self.wake()
 

@@ -21,6 +21,7 @@ from .core.dialects import Dialect, Verdict
 from .core.flow import Flow, Scratch
 from .core.frames import (
     CLOSE,
+    MAX_HEADER_BYTES,
     PING,
     PONG,
     TEXT,
@@ -61,6 +62,10 @@ MOVABLE: Final = frozenset(
 #: Ends after which the offender may still be sending: read on, or the reset that answers unread bytes could overtake
 #: the close frame (RFC 6455 section 7.1.1).
 OFFENCES: Final = frozenset({Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
+#: A first message of a gigabyte in fragments of a byte would keep a parser busy for seconds; honest ones have a few.
+FIRST_MESSAGE_FRAMES: Final = 10_000
+#: So much more is read behind a first message that is longer than ``replay_bytes``: enough to hear of the client's end.
+MORE_BYTES: Final = 64 * 1024
 #: For the last words of a session that crashed, if they cannot be written at once.
 CRASH_SECONDS: Final = 1.0
 #: What a replica's words before the commit point say about it.
@@ -129,7 +134,7 @@ class Relay:
         """A fresh direction before the commit point: every frame is looked at, and the client's are held whole."""
         from_client = side is Side.CLIENT
         limit = self.limits.client_message_bytes if from_client else self.limits.replica_message_bytes
-        hold = limit + 14 if from_client else self.limits.hold_bytes
+        hold = limit + MAX_HEADER_BYTES if from_client else self.limits.hold_bytes
         scanner = FrameScanner(masked=from_client, hold_bytes=hold, max_message_bytes=limit, watch=WATCH_ALL)
         return Flow(side, scanner, self._scratch)
 
@@ -142,6 +147,8 @@ class Relay:
         try:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
+                if self.end is not None:  # it was stopped before it ran
+                    self._scope.deadline = trio.current_time() + self.timeouts.close_seconds
                 nursery.start_soon(self._upstream, name="upstream")
                 nursery.start_soon(self._downstream, name="downstream")
         finally:
@@ -176,7 +183,7 @@ class Relay:
 
     async def _serve(self) -> End:
         """Obtain a replica, pump from it, and again while it can be moved."""
-        while True:
+        while self.end is None:
             found = await self._place()
             if isinstance(found, End):
                 return found
@@ -185,6 +192,7 @@ class Relay:
             if not self._can_move(end):
                 return self._named(end)
             await self._detach(end)
+        return self.end
 
     async def _place(self) -> Leg | End:
         """A replica leg, or why there is none; an end on the client's side stops the search."""
@@ -217,7 +225,7 @@ class Relay:
         assert self.pair.replica is not None
         self.pair.up.detach()
         self.pair.up.flow.scanner.watch = WATCH_ALL
-        self.pair.up.kept_limit = max(self.limits.replay_bytes, self.limits.client_message_bytes)
+        self.limit_kept()
         self.pair.down.source = None
         self.phase = Phase.CONNECTING
         leg, self.pair.replica = self.pair.replica, None
@@ -263,8 +271,12 @@ class Relay:
         if self.pair.replica is None and found.opcode == PING:
             self.pair.down.say(frame(PONG, flow.payload()))
             return False
-        if found.fin and self.first_message is not None:
-            self.first_message.set()
+        if self.first_message is not None:
+            if flow.scanner.frames > FIRST_MESSAGE_FRAMES:
+                flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many frames before the session began")
+                return False
+            if found.fin:
+                self.first_message.set()
         return True
 
     def _judge_down(self, found: Frame | None) -> bool:
@@ -330,6 +342,13 @@ class Relay:
         self.pair.say_farewell(farewell(end, other_told=self.pair.replica is not None), self.dialect, end.retry_after)
         if self._placing is not None:
             self._placing.cancel()
+
+    def limit_kept(self) -> None:
+        """Keep no more than what has been said, or ``replay_bytes``; then read no more until there is a replica."""
+        up = self.pair.up
+        up.kept_limit = max(self.limits.replay_bytes, len(up.kept or b"") + MORE_BYTES)
+        # A longer frame would be too much to be said again anyway: it need not be held until it is whole.
+        up.flow.scanner.hold_bytes = max(self.limits.hold_bytes, self.limits.replay_bytes) + MAX_HEADER_BYTES
 
     def tell_place(self, position: int, depth: int, estimate: float | None) -> None:
         """Tell the waiting client its place, in its dialect's words."""

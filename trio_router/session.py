@@ -1,4 +1,4 @@
-"""One client's life, from its upgrade request to its outcome. The only place that catches `Exception`.
+"""One client's life, from its upgrade request to its outcome. The only place that catches `Exception` for it.
 
 A session's crash ends that session, is logged once with its cause, and never reaches the listener.
 """
@@ -55,7 +55,18 @@ class Arrival:
 class Session:
     """See the module. `run` it once; what it holds is given back whatever happens."""
 
-    __slots__ = ("_arrival", "_dialect", "_offered", "_placement", "_relay", "_services", "client", "id", "opened_at")
+    __slots__ = (
+        "_arrival",
+        "_dialect",
+        "_offered",
+        "_placement",
+        "_relay",
+        "_services",
+        "_stopped",
+        "client",
+        "id",
+        "opened_at",
+    )
 
     def __init__(self, services: Services, arrival: Arrival, stream: StreamConfig) -> None:
         self.id = f"{_RUN}-{next(_NUMBERS)}"
@@ -70,6 +81,7 @@ class Session:
         self._placement = Placement(services, self._dialect, arrival.request, arrival.upgrade(self.id, offered))
         self._placement.arrive(arrival.client, stream)
         self._relay: Relay | None = None
+        self._stopped: End | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.phase} replica={self.replica}>"
@@ -100,8 +112,9 @@ class Session:
 
     def stop(self, cause: Cause) -> None:
         """End it in the router's name, with the words that belong to the cause. Returns at once."""
+        self._stopped = End(Side.ROUTER, cause)
         if self._relay is not None:
-            self._relay.stop(End(Side.ROUTER, cause))
+            self._relay.stop(self._stopped)
 
     # Its life
 
@@ -145,6 +158,8 @@ class Session:
             chosen, extra = first.subprotocol, end_to_end(first.headers)
         elif isinstance(first, End) and first.cause is Cause.HANDSHAKE_FAILED:
             status = int(first.detail)
+        else:
+            self._placement.promise(chosen)
         extra += self._placement.cookie(secure=arrival.scheme == "https")
         with trio.move_on_after(self._services.config.timeouts.handshake_seconds):
             if status is None:
@@ -163,6 +178,8 @@ class Session:
             scratch=services.scratch,
             keeper=services.keeper,
         )
+        if self._stopped is not None:  # while it was shaking hands
+            self._relay.stop(self._stopped)
         return self._relay
 
     def _account(self, end: End, replica: str | None) -> None:

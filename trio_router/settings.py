@@ -33,10 +33,21 @@ def load_config(path: str | None = None, *, environ: Mapping[str, str] | None = 
     except UnicodeDecodeError as exc:
         raise ConfigError([f"is not UTF-8 text: {exc.reason} at byte {exc.start}"], source=path) from None
     overrides: dict[str, Any] = {key: environ[name] for name, key in VARIABLES.items() if environ.get(name)}
-    config = parse_config(text, source=path, overrides=overrides)
+    try:
+        config = parse_config(text, source=path, overrides=overrides)
+    except ConfigError as exc:
+        raise ConfigError([_where(line, overrides) for line in exc.problems], source=path) from None
     level = environ.get(LOG_LEVEL_VARIABLE)
     if not level:
         return config
     if level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigError([f"{LOG_LEVEL_VARIABLE}: must be debug, info, warning or error, not {level!r}"])
     return config.model_copy(update={"log": config.log.model_copy(update={"level": level.lower()})})
+
+
+def _where(problem: str, overrides: Mapping[str, Any]) -> str:
+    """Name the variable that a bad value came from."""
+    for name, key in VARIABLES.items():
+        if key in overrides and problem.startswith(f"router.{key}:"):
+            return f"{name}{problem.removeprefix(f'router.{key}')}"
+    return problem

@@ -72,9 +72,11 @@ class Flow:
     """One direction. ``side`` is its source; a client's frames are masked, a replica's are not."""
 
     __slots__ = (
+        "_behind",
         "_buf",
         "_end",
         "_filled",
+        "_gap",
         "_large",
         "_pos",
         "_rest",
@@ -101,6 +103,8 @@ class Flow:
         self._buf = scratch.buf  # what was fed last; [:_pos] may go on, [_pos:_end] waits
         self._pos = 0
         self._end = 0
+        self._gap = -1  # where a dropped frame began, and...
+        self._behind = 0  # ...where what follows it begins
 
     @property
     def wanted(self) -> int:
@@ -158,10 +162,7 @@ class Flow:
         assert found is not None
         pos = found.end
         if not keep:
-            # Move what follows over it: what may go on stays one piece.
-            self._buf[found.start : found.start + self._end - pos] = self._buf[pos : self._end]
-            self._end -= pos - found.start
-            pos = found.start
+            self._drop(found.start, found.end)
         if self.end is None:
             self._scan(pos)
         else:
@@ -174,7 +175,21 @@ class Flow:
         if pos < end:
             self._put_aside(buf, pos, end)
             self._end = pos
+        if self._gap >= 0:
+            pos, self._gap = self._close_up(pos), -1
         return (self._scratch.view if buf is self._scratch.buf else memoryview(buf))[:pos]
+
+    def _drop(self, start: int, end: int) -> None:
+        """Leave ``buf[start:end]`` out. What may go on stays one piece; each byte of it is moved once, however many
+        frames are dropped: somebody may send nothing but pongs."""
+        self._gap = start if self._gap < 0 else self._close_up(start)
+        self._behind = end
+
+    def _close_up(self, end: int) -> int:
+        """Move what stands between the last dropped frame and ``end`` over the gap; returns where it ends now."""
+        gap, behind = self._gap, self._behind
+        self._buf[gap : gap + end - behind] = self._buf[behind:end]
+        return gap + end - behind
 
     def _put_aside(self, buf: bytearray, pos: int, end: int) -> None:
         """Keep ``buf[pos:end]``, the beginning of a frame."""

@@ -31,7 +31,8 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
-_BARE: Final = re.compile(rb"[\0\r\n]")
+#: What no line of a head may have.
+UNFIT: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
@@ -88,6 +89,15 @@ class RequestHead:
         )
 
 
+def without_upgrade(head: bytes) -> bytes:
+    """The same request, not asking for another protocol (RFC 9110 section 7.8 lets a server ignore that it does).
+
+    hypercorn would switch to HTTP/2 in the clear, and then one connection is more than one request.
+    """
+    lines = head.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if not line.lower().startswith((b"upgrade:", b"http2-settings:")))
+
+
 def parse_head(head: bytes) -> RequestHead | None:
     """Read everything up to and with the empty line; None if it is not HTTP/1.1.
 
@@ -96,7 +106,9 @@ def parse_head(head: bytes) -> RequestHead | None:
     """
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
-    if len(parts) != 3 or not parts[2].startswith(b"HTTP/1.") or _BARE.search(b"".join(lines)):
+    if len(parts) != 3 or not parts[2].startswith(b"HTTP/1.") or UNFIT.search(b"".join(lines)):
+        return None
+    if not parts[1].startswith(b"/") and parts[1] != b"*":
         return None
     fields = parse_fields(lines[1:])
     if not all(_TOKEN.fullmatch(name) for name, _ in fields):

@@ -37,7 +37,7 @@ class Cause(StrEnum):
     VANISHED = "vanished"  # the connection ended or broke without a close frame
     PROTOCOL_ERROR = "protocol_error"  # bytes that are not WebSocket frames
     TOO_BIG = "message_too_big"
-    SLOW = "slow"  # accepted no byte for slow_timeout_seconds
+    SLOW = "slow"  # accepted no byte for slow_seconds
     DEAD = "dead"  # gave no frame for dead_peer_seconds, pings unanswered
     INVALID = "invalid_message"  # the first message is not what the dialect starts with
     SILENT = "silent"  # no first message within first_message_seconds

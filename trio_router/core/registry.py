@@ -181,7 +181,8 @@ class ReplicaRegistry:
             replica.recovered_at = now if before is ReplicaStatus.UNHEALTHY else None
         if report is not None:
             replica.settle(report)
-        replica.forget_lingering(now)
+        if report is None or report.busy is None:
+            replica.forget_lingering(now)  # nobody will ever tell that they are free
         self._reprieve(now)
         self.on_room()
         return changed

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trio_router.core.errors import DialError
-from trio_router.core.head import Headers, RequestHead, parse_fields
+from trio_router.core.head import UNFIT, Headers, RequestHead, parse_fields
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
@@ -64,6 +64,8 @@ class Upgrade:
                 f"answered HTTP {status}" if status else "hung up before it answered" if not head else "spoke no HTTP"
             )
             raise DialError(words, refused=status in REFUSING_STATUS, status=status or None)
+        if UNFIT.search(b"".join(lines)):
+            raise DialError("answered a wrong handshake: control characters in its head")
         headers = parse_fields(lines)
         fields = dict(headers)
         chosen = fields.get(b"sec-websocket-protocol", b"").decode("latin-1") or None

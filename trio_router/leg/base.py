@@ -92,6 +92,9 @@ class Leg:
         """Close the connection; never waits for the peer."""
         raise NotImplementedError
 
+    def listen_closely(self) -> None:
+        """Hear of the next byte, also where more are needed before anything can be done: it is a sign of life."""
+
     def abort(self) -> None:
         """Close so that the peer sees a broken connection (1006), not an orderly end. Synchronous."""
         raise NotImplementedError

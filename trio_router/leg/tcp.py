@@ -85,6 +85,11 @@ class SocketLeg(Leg):
         if not self.gone:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
 
+    def listen_closely(self) -> None:
+        """See `Leg`."""
+        if self._low_water and not self._closed:
+            self._wait_for(0)
+
     def interrupt(self) -> None:
         """See `Leg`."""
         self._poller.wake(self._fd, Signal.LOOK)

@@ -75,7 +75,8 @@ class LimitsConfig(Block):
         default=1 * MIB,
         ge=1024,
         description="A frame of up to this size is forwarded only when it is whole; a longer one is cut through. "
-        "Trap: this bounds the memory of a session; raising it raises that.",
+        "Trap: this bounds the memory of a relayed session; before its replica has committed itself, what the client "
+        "says is held instead (`client_message_bytes`, `replay_bytes`).",
     )
     client_message_bytes: int = Field(
         default=64 * MIB,  # a 32 MiB initial image is 43 MiB in base64
@@ -113,7 +114,8 @@ class LineConfig(Block):
         default=None,
         ge=1,
         description="Waiting and open sessions for one client (its bearer token if it sends one, else its address). "
-        "Trap: viewers behind one NAT share an address.",
+        "Trap: viewers behind one NAT, or behind a reverse proxy, share an address; and a token is not verified here, so "
+        "who invents tokens evades it: let the proxy in front check them.",
     )
 
 
@@ -191,8 +193,8 @@ class AffinityConfig(Block):
         default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="Name of a cookie that the router hands out on the 101, signed, so that nobody can aim at a "
-        "replica. Off without a name. Trap: it is set before a replica is known in `fastvideo`, so it carries a key, "
-        "not a replica; with `balance: hash` or a running router that is enough.",
+        "replica. Off without a name. Trap: in `fastvideo` it is set before a replica is picked, so it names the one "
+        "that the session will prefer; should that be taken meanwhile, the next cookie names the right one.",
     )
     secret: str | None = Field(
         default=None,

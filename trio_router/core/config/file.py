@@ -24,6 +24,11 @@ HEALTH_CHECK: Final = {
     "failure_threshold": "failure_threshold",
     "recovery_threshold": "recovery_threshold",
 }
+_BLOCKS: Final = frozenset(
+    name
+    for name, field in RouterConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+)
 _IN_FILE: Final = {field: ("health_check", key) for key, field in HEALTH_CHECK.items()}
 
 
@@ -80,7 +85,9 @@ def _load(text: str, source: str | None) -> Any:
 
 def _flatten(block: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
     """The file's shape to the model's: ``health_check`` becomes flat fields, which the file itself must not use."""
-    values = {str(key): value for key, value in block.items() if key != "health_check"}
+    values = {key: value for key, value in _with_string_keys(block).items() if key != "health_check"}
+    # A block whose keys are all commented out is an empty block, not a null.
+    values = {key: {} if value is None and key in _BLOCKS else value for key, value in values.items()}
     problems = []
     for field in [key for key in values if key in _IN_FILE]:
         problems.append(f"router.{field}: write it as router.{'.'.join(_IN_FILE[field])}")
@@ -98,12 +105,19 @@ def _flatten(block: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
     return values, problems
 
 
+def _with_string_keys(value: Any) -> Any:
+    """YAML has keys that are numbers, dates or truth values (`on:`); none of ours is, so they come out as unknown."""
+    if isinstance(value, dict):
+        return {str(key): _with_string_keys(inner) for key, inner in value.items()}
+    return [_with_string_keys(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _line(error: Any) -> str:
     location = error["loc"]
     if error["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         return _unknown(str(location[-1]), known, _path(location[:-1]) + ".")
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     message = message[0].lower() + message[1:] if message.startswith(("Input", "Field")) else message
     given = error.get("input")
     tell = error["type"] != "value_error" and location[-1:] != ("secret",)

@@ -93,6 +93,13 @@ class ReplicaEndpoint(Block):
             raise ValueError(f"{url!r} has no valid port (1 to 65535)")
         return url
 
+    @field_validator("max_sessions", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number or auto")  # YAML's yes and on, which would count as 1
+        return value
+
     @field_validator("max_sessions")
     @classmethod
     def _room(cls, value: int | Literal["auto"]) -> int | Literal["auto"]:
@@ -135,7 +142,13 @@ class RouterConfig(Block):
         default=None,
         ge=0,
         le=65535,
-        description="A second port for `/status` and the rest of the operators' HTTP. Trap: they stay on the stream port too.",
+        description="A second port for `/status` and the rest of the operators' HTTP. Trap: it stays on the stream port "
+        "too, unless `status_on_stream_port` is off.",
+    )
+    status_on_stream_port: bool = Field(
+        default=True,
+        description="Whether `/status` is on the stream port too. Trap: it shows replicas' URLs, clients' addresses and "
+        "client ids to everybody who can reach the port; turn it off, and set `status_port`, where strangers can.",
     )
     dialect: Dialect = Field(
         default="fastvideo",
