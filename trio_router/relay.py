@@ -154,12 +154,12 @@ class Relay:
         finally:
             try:
                 if self.end is None:
-                    await self._break_off(crashed=isinstance(sys.exception(), Exception))
+                    await self._break_off(crashed=isinstance(sys.exception(), Exception))  # noqa: ASYNC102  shields itself
             finally:
                 for appointment in self._appointments:
                     appointment.cancel()
                 self.pair.answer_closes(but=Side.ROUTER)  # whose close was never answered is answered now
-                await self.pair.aclose()
+                await self.pair.aclose()  # noqa: ASYNC102  waits for nobody, and bounds itself
         assert self.end is not None
         return self.end
 

@@ -25,7 +25,7 @@ class StreamLeg(Leg):
 
     async def drive(self, reader: Reader) -> Signal:
         """See `Leg`."""
-        while True:
+        while True:  # noqa: ASYNC913  early bytes are given without waiting; then every turn waits
             data, self._early = self._early[: reader.wanted], self._early[reader.wanted :]
             if not data:
                 with trio.CancelScope() as self._reading:
