@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection  # noqa: TID251  # the demo's ends are not the data path
+from trio_websocket import ConnectionClosed, WebSocketConnection  # the demo's ends are not the data path
 
 from trio_router.demo.client import open_session
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection  # noqa: TID251  # a client's end, not the data path
+from trio_websocket import ConnectionClosed, WebSocketConnection  # a client's end, not the data path
 
 from trio_router import ReplicaEndpoint, ReplicaStatus, Router, RouterConfig, open_router
 from trio_router.core.outcome import Outcome

@@ -6,7 +6,7 @@ kosoku is asyncio's.
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251  # kosoku's own
+import asyncio  # kosoku's own
 import json
 import sys
 

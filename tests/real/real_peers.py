@@ -134,7 +134,7 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """A running replica. ``answer`` may answer an upgrade request with something else than 101."""
     send, receive = trio.open_memory_channel[Peer](100)
-    over = threading.Event()  # noqa: TID251  # for the library's own threads
+    over = threading.Event()  # for the library's own threads
 
     def handler(ws: ServerConnection) -> None:
         trio.from_thread.run_sync(send.send_nowait, Peer(ws), trio_token=token)

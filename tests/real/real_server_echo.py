@@ -6,7 +6,7 @@ output how each connection was closed.
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251  # the library's own
+import asyncio  # the library's own
 import os
 import sys
 from http import HTTPStatus
