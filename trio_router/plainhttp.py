@@ -78,7 +78,7 @@ class PlainHttp:
 
 def _hide(app: ASGIApp, paths: frozenset[str]) -> ASGIApp:
     async def hiding(scope: Any, receive: Any, send: Any) -> None:
-        if scope.get("path") in paths:
+        if "/" + scope.get("path", "").lstrip("/") in paths:  # werkzeug reads //status like /status
             scope = {**scope, "path": "/-", "raw_path": b"/-"}  # a path that the app does not know either
         await app(scope, receive, send)
 

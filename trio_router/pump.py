@@ -16,7 +16,7 @@ import trio
 
 from .core.flow import Flow
 from .core.frames import CLOSE, Frame
-from .core.outcome import Cause, End
+from .core.outcome import Cause, End, Side
 from .leg import Leg, Signal
 
 #: Pings and pongs in one read: each is looked at, and nobody needs so many.
@@ -104,7 +104,8 @@ class Pump:
         while (found := flow.event) is not None:
             controls += found.opcode >= CLOSE
             if controls > CONTROLS_PER_READ and flow.end is None:
-                flow.end = End(flow.side, Cause.PROTOCOL_ERROR, detail="too many control frames")
+                # Also where they are a replica's: so many are the answers to a client's pings, and no fault of its own.
+                flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many control frames")
                 flow.resume(keep=False)
             else:
                 flow.resume(keep=self._judge(found))

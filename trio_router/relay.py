@@ -26,7 +26,7 @@ from .core.frames import (
     PONG,
     TEXT,
     WATCH_ALL,
-    WATCH_NOTHING,
+    WATCH_CONTROL,
     Frame,
     FrameScanner,
     frame,
@@ -210,7 +210,7 @@ class Relay:
     def _attach(self, leg: Leg) -> None:
         self.pair.replica = leg
         self.phase = Phase.OPENING
-        self.pair.up.flow.scanner.watch = WATCH_NOTHING
+        self.pair.up.flow.scanner.watch = WATCH_CONTROL  # pings too: they are counted
         self.pair.up.kept_limit = self.limits.replay_bytes
         self.pair.down.flow = self._flow(Side.REPLICA)
         self.pair.down.opening = True

@@ -27,6 +27,7 @@ MAX_HEADER_BYTES: Final = 14
 #: What a scanner can be told to stop at, so that somebody reads the frame before it goes on. A CLOSE always is, and a
 #: PONG, because it may answer a ping of the router's own.
 WATCH_NOTHING: Final = frozenset({CLOSE, PONG})
+WATCH_CONTROL: Final = frozenset({CLOSE, PING, PONG})
 WATCH_TEXT: Final = frozenset({CLOSE, PONG, TEXT})
 WATCH_ALL: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 

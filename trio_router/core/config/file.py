@@ -74,18 +74,18 @@ class _Loader(yaml.SafeLoader):
 
 def _load(text: str, source: str | None) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _with_string_keys(yaml.load(text, Loader=_Loader))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError([f"{where}not YAML: {exc.problem or exc.context}"], source=source) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: 2024-99-99 is no date
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # 2024-99-99; or a block in itself
         raise ConfigError([f"not YAML: {exc}"], source=source) from None
 
 
-def _flatten(block: dict[Any, Any]) -> tuple[dict[str, Any], list[str]]:
+def _flatten(block: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The file's shape to the model's: ``health_check`` becomes flat fields, which the file itself must not use."""
-    values = {key: value for key, value in _with_string_keys(block).items() if key != "health_check"}
+    values = {key: value for key, value in block.items() if key != "health_check"}
     # A block whose keys are all commented out is an empty block, not a null.
     values = {key: {} if value is None and key in _BLOCKS else value for key, value in values.items()}
     problems = []

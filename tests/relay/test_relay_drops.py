@@ -1,0 +1,80 @@
+"""A peer whose large frame comes in drops is alive, though nobody is woken up for a drop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import trio
+from relay_router import BOUND_SECONDS
+from websockets.frames import Frame, Opcode
+
+from trio_router.core.config import TimeoutsConfig
+from trio_router.core.flow import Flow, Scratch
+from trio_router.core.frames import FrameScanner
+from trio_router.core.outcome import End, Side
+from trio_router.leg import SocketLeg
+from trio_router.pair import Pair
+from trio_router.poller import Poller
+from trio_router.pump import Pump
+
+
+@contextlib.asynccontextmanager
+async def listening_pair() -> AsyncIterator[tuple[Pair, SocketLeg, socket.socket, socket.socket]]:
+    """A pair whose replica leg is a real socket that is being read: with both ends of that."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Poller() as poller, contextlib.ExitStack() as stack:
+        far = stack.enter_context(socket.create_connection(server.getsockname()))
+        near = stack.enter_context(server.accept()[0])
+        near.setblocking(False)
+        unused, _ = (stack.enter_context(end) for end in socket.socketpair())
+        client = SocketLeg(unused, Side.CLIENT, poller)
+        leg, scratch = SocketLeg(near, Side.REPLICA, poller), Scratch()
+        flows = [
+            Flow(side, FrameScanner(masked=side is Side.CLIENT, hold_bytes=2**20, max_message_bytes=2**20), scratch)
+            for side in (Side.CLIENT, Side.REPLICA)
+        ]
+        up = Pump(flows[0], client, leg, lambda _: True, 30)
+        down = Pump(flows[1], leg, client, lambda _: True, 30)
+        pair = Pair(client, up, down)
+        pair.replica = leg
+        with trio.fail_after(BOUND_SECONDS / 4):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(poller.run)
+                nursery.start_soon(down.run)
+                yield pair, leg, near, far
+                nursery.cancel_scope.cancel()
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """No event tells it, and nothing depends on how often it is asked."""
+    while not check():  # noqa: ASYNC110
+        await trio.sleep(0.002)
+
+
+async def test_a_peer_whose_large_frame_comes_in_drops_is_alive() -> None:
+    timeouts = TimeoutsConfig()
+    data = Frame(Opcode.BINARY, bytes(800_000)).serialize(mask=False)
+    async with listening_pair() as (pair, leg, near, far):
+        far.sendall(data[:100])
+        await until(lambda: near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1)
+        for sent in range(100, 103):
+            heard = leg.pulse.heard_at
+            pair.check(heard + timeouts.ping_interval_seconds, timeouts)
+            far.sendall(data[sent : sent + 1])
+            await until(lambda before=heard: leg.pulse.heard_at > before)  # type: ignore[misc]
+            assert near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1, "until the next ping"
+            assert pair.down.flow.end is None
+            leg.pulse.pinged_at = leg.pulse.heard_at
+
+
+async def test_a_peer_that_says_nothing_in_the_middle_of_a_large_frame_is_dead() -> None:
+    timeouts = TimeoutsConfig()
+    async with listening_pair() as (pair, leg, near, far):
+        far.sendall(Frame(Opcode.BINARY, bytes(800_000)).serialize(mask=False)[:100])
+        await until(lambda: near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1)
+        now = leg.pulse.heard_at
+        pair.check(now + timeouts.ping_interval_seconds, timeouts)
+        pair.check(now + timeouts.dead_peer_seconds, timeouts)
+        assert isinstance(pair.down.flow.end, End)
+        assert pair.down.flow.end.cause == "dead"
