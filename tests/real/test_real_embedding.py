@@ -6,6 +6,7 @@ import contextlib
 import socket
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import trio
@@ -44,6 +45,7 @@ async def test_nursery_start_gives_a_router_that_listens() -> None:
 
 async def test_cancelling_with_open_sessions_leaves_nothing() -> None:
     async with replica() as back, contextlib.AsyncExitStack() as clients:
+        await trio.to_thread.run_sync(lambda: httpx.get(back.url + "/health"))  # its thread has opened all it opens
         await trio.testing.wait_all_tasks_blocked()
         files, tasks = open_files(), trio.lowlevel.current_statistics().tasks_living
         with trio.fail_after(BOUND_SECONDS):
