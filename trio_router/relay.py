@@ -62,8 +62,9 @@ MOVABLE: Final = frozenset(
 #: Ends after which the offender may still be sending: read on, or the reset that answers unread bytes could overtake
 #: the close frame (RFC 6455 section 7.1.1).
 OFFENCES: Final = frozenset({Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
-#: A first message of a gigabyte in fragments of a byte would keep a parser busy for seconds; honest ones have a few.
-FIRST_MESSAGE_FRAMES: Final = 10_000
+#: Frames that a client may send before it has a replica. Each is looked at: millions of empty ones, or a first message in
+#: fragments of a byte, would keep everybody waiting for seconds. Honest clients send a few.
+EARLY_FRAMES: Final = 10_000
 #: So much more is read behind a first message that is longer than ``replay_bytes``: enough to hear of the client's end.
 MORE_BYTES: Final = 64 * 1024
 #: For the last words of a session that crashed, if they cannot be written at once.
@@ -271,12 +272,11 @@ class Relay:
         if self.pair.replica is None and found.opcode == PING:
             self.pair.down.say(frame(PONG, flow.payload()))
             return False
-        if self.first_message is not None:
-            if flow.scanner.frames > FIRST_MESSAGE_FRAMES:
-                flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many frames before the session began")
-                return False
-            if found.fin:
-                self.first_message.set()
+        if self.pair.replica is None and flow.scanner.frames > EARLY_FRAMES:
+            flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many frames before the session began")
+            return False
+        if found.fin and self.first_message is not None:
+            self.first_message.set()
         return True
 
     def _judge_down(self, found: Frame | None) -> bool:

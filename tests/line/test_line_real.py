@@ -1,4 +1,4 @@
-"""What issue 4 calls done, against demo replicas on real sockets: order, lingering GPUs, silent clients."""
+"""Slots, line and moving on, against demo replicas on real sockets: order, lingering GPUs, silent clients."""
 
 from __future__ import annotations
 

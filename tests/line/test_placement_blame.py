@@ -61,7 +61,7 @@ async def test_the_last_one_is_never_left_out_even_if_it_became_the_last(clock: 
 
 
 async def test_the_only_replica_is_not_left_out_for_failed_sessions(clock: MockClock) -> None:
-    """Issue 4: "ejected …, never the last one". Its probes are good; only a burst of dials failed."""
+    """Its probes are good; only a burst of dials failed."""
     async with staged() as stage:
         actor = stage.actors[0]
         actor.refuse(*[DialError("cannot connect")] * 3)

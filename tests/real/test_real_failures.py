@@ -46,7 +46,7 @@ async def test_killed_in_the_middle_of_a_frame(
                 assert is_worker_failed(words[0], url, other)
                 assert closed == (1011, "worker_failed")
                 record_testsuite_property("told_after_ms", round(seconds * 1000, 1))
-                assert seconds < 2, f"the issue says 100 ms; it took {seconds * 1000:.1f} ms"
+                assert seconds < 2, f"100 ms would be fine; it took {seconds * 1000:.1f} ms"
                 async with viewer(port) as client:
                     assert (await open_session(client))["replica"] == "green"
                     assert [found["type"] for found in await segment(client)][-1] == "ltx2_segment_complete"
