@@ -138,7 +138,9 @@ async def everywhere(replicas: Replicas, script: Script, *, memory: bool, **sett
     files = open_files()
     nth = 1
     while await Trial(replicas, config, memory=memory).run(script, nth):
-        assert open_files() == files, f"a socket is left after {nth} steps"
+        left = open_files()
+        assert left <= files, f"{left - files} sockets are left after {nth} steps"
+        files = left  # fewer: what a test before this one had left to its threads is closed now
         nth += 1
-    assert open_files() == files
+    assert open_files() <= files
     return nth

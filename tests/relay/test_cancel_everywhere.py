@@ -143,7 +143,7 @@ async def test_a_router_is_cancelled_while_a_session_is(phase: str) -> None:
     assert not router.services.book.open
     assert [replica.held for replica in router.registry.replicas] == [0]
     assert router.services.poller.waiting == 0
-    assert open_files() == files
+    assert open_files() <= files
 
 
 async def test_a_router_is_cancelled_while_it_dials() -> None:
@@ -158,4 +158,4 @@ async def test_a_router_is_cancelled_while_it_dials() -> None:
             await wait_all_tasks_blocked()
             assert [str(session.phase) for session in stage.router.services.book] == ["connecting"]
     assert [replica.held for replica in stage.router.registry.replicas] == [0]
-    assert open_files() == files
+    assert open_files() <= files
