@@ -93,9 +93,7 @@ class Router:
 
     # Running
 
-    async def run(
-        self, *, listen_http: bool = True, task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until a drain has ended. ``started`` with itself once the ports are open.
 
         Raises:
