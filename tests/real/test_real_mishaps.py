@@ -34,7 +34,7 @@ async def test_who_waited_in_the_line_gets_what_it_was_told_before(known: list[s
             before = await back.accepted()
             async with viewer(router.port, subprotocols=["a", "b"]) as client:
                 assert client.ws.subprotocol == "a"
-                assert list(router.services.book)[-1].phase is Phase.WAITING
+                await eventually(lambda: list(router.services.book)[-1].phase is Phase.WAITING)
                 await first.close(1000)
                 await before.ended()
                 server = await back.accepted()
