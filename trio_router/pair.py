@@ -41,6 +41,11 @@ class Pair:
             Traffic(down.bytes, down.flow.scanner.frames, down.flow.scanner.messages),
         )
 
+    @property
+    def movable(self) -> bool:
+        """Whether all that the client has said could be said again, to another replica."""
+        return self.up.kept is not None
+
     def lose(self, pump: Pump, end: End) -> None:
         """End a direction from outside; its task does the rest."""
         if pump.flow.end is None:

@@ -149,17 +149,17 @@ class Placement:
 
     async def _hear(self, relay: Relay, request: RequestHead) -> End | None:
         """Wait for the client's first message, and read what it wants."""
-        assert relay.first_message is not None
+        assert relay.judge.first_message is not None
         patience = self._services.config.timeouts.first_message_seconds
         with trio.move_on_after(patience):
-            await relay.first_message.wait()
+            await relay.judge.first_message.wait()
         message = read_message(relay.pair.up.kept or bytearray(), masked=True)
         if message is None:
             return End(Side.CLIENT, Cause.SILENT, detail=f"no message within {patience:g} s")
         # Its first message has been held whole, however large; of what follows only so much is kept for another replica.
         relay.limit_kept()
         hello = self._dialect.hello(message[1], text=message[0] == TEXT)
-        relay.first_message = self._request = None
+        relay.judge.first_message = self._request = None
         if hello.problem is not None:
             return End(Side.CLIENT, Cause.INVALID, detail=hello.problem)
         if self._presets and hello.preset is not None and hello.preset not in self._presets:

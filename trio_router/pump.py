@@ -23,6 +23,10 @@ from .leg import Leg, Signal
 CONTROLS_PER_READ: Final = 1000
 
 
+def _let_pass(_: Frame | None) -> bool:
+    return True
+
+
 class Pump:
     """One direction. ``judge(frame)`` is asked about each frame that the scanner stops at: True lets it go on. While
     ``opening`` it is also told, with None, of a frame too long to be stopped at.
@@ -32,13 +36,13 @@ class Pump:
 
     __slots__ = (
         "_flushing",
-        "_judge",
         "_parting",
         "_paused",
         "_slow_seconds",
         "_words",
         "bytes",
         "flow",
+        "judge",
         "kept",
         "kept_limit",
         "mate",
@@ -54,7 +58,6 @@ class Pump:
         flow: Flow,
         source: Leg | None,
         sink: Leg | None,
-        judge: Callable[[Frame | None], bool],
         slow_seconds: float,
     ) -> None:
         self.flow = flow
@@ -62,12 +65,12 @@ class Pump:
         self.sink = sink
         self.bytes = 0  # written or waiting to be written to the sink
         self.outbox: list[memoryview] = []  # what the sink has not accepted yet, in order
+        self.judge: Callable[[Frame | None], bool] = _let_pass
         self.kept: bytearray | None = None  # what would have to be said again to another sink
         self.kept_limit = 0
         self.mate: Pump | None = None  # the other direction; while it has no source, this one's task writes for it
         self.opening = False
         self.parted = False  # the last words were said, or wait in the outbox
-        self._judge = judge
         self._slow_seconds = slow_seconds
         self._words: list[bytes] = []  # wait for a boundary
         self._parting = False
@@ -108,9 +111,9 @@ class Pump:
                 flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many control frames")
                 flow.resume(keep=False)
             else:
-                flow.resume(keep=self._judge(found))
+                flow.resume(keep=self.judge(found))
         if self.opening and not flow.at_boundary:
-            self._judge(None)
+            self.judge(None)
         out = flow.take()
         if out:
             self._forward(out)

@@ -17,22 +17,11 @@ import trio
 
 from .core.closing import farewell
 from .core.config import LimitsConfig, TimeoutsConfig
-from .core.dialects import Dialect, Verdict
+from .core.dialects import Dialect
 from .core.flow import Flow, Scratch
-from .core.frames import (
-    CLOSE,
-    MAX_HEADER_BYTES,
-    PING,
-    PONG,
-    TEXT,
-    WATCH_ALL,
-    WATCH_CONTROL,
-    Frame,
-    FrameScanner,
-    frame,
-    parse_close,
-)
-from .core.outcome import Cause, CloseInfo, End, Phase, Side
+from .core.frames import MAX_HEADER_BYTES, TEXT, WATCH_ALL, WATCH_CONTROL, FrameScanner, frame
+from .core.outcome import Cause, End, Phase, Side
+from .judge import Judge
 from .keeper import Appointment, Check, Keeper
 from .leg import Leg
 from .pair import Pair
@@ -62,15 +51,10 @@ MOVABLE: Final = frozenset(
 #: Ends after which the offender may still be sending: read on, or the reset that answers unread bytes could overtake
 #: the close frame (RFC 6455 section 7.1.1).
 OFFENCES: Final = frozenset({Cause.PROTOCOL_ERROR, Cause.TOO_BIG})
-#: Frames that a client may send before it has a replica. Each is looked at: millions of empty ones, or a first message in
-#: fragments of a byte, would keep everybody waiting for seconds. Honest clients send a few.
-EARLY_FRAMES: Final = 10_000
 #: So much more is read behind a first message that is longer than ``replay_bytes``: enough to hear of the client's end.
 MORE_BYTES: Final = 64 * 1024
 #: For the last words of a session that crashed, if they cannot be written at once.
 CRASH_SECONDS: Final = 1.0
-#: What a replica's words before the commit point say about it.
-_LOST: Final = {Verdict.REFUSED: Cause.REJECTED, Verdict.FAILED: Cause.VANISHED}
 
 
 class Relay:
@@ -86,12 +70,10 @@ class Relay:
         "_provider",
         "_scope",
         "_scratch",
-        "committed",
-        "completed",
         "dialect",
         "end",
         "ended_in",
-        "first_message",
+        "judge",
         "limits",
         "pair",
         "phase",
@@ -112,21 +94,19 @@ class Relay:
         self.timeouts = timeouts
         self.limits = limits
         self.phase = Phase.FIRST_MESSAGE if dialect.client_speaks_first else Phase.CONNECTING
-        self.committed = False
-        self.completed = False
         self.end: End | None = None  # the first end: the one that counts
         self.ended_in = self.phase
-        self.first_message: trio.Event | None = trio.Event() if dialect.client_speaks_first else None
         self._scratch = scratch
         self._keeper = keeper
         self._appointments: list[Appointment] = []
         self._placing: trio.CancelScope | None = None
         self._scope: trio.CancelScope | None = None
-        up = Pump(self._flow(Side.CLIENT), client, None, self._judge_up, timeouts.slow_seconds)
+        up = Pump(self._flow(Side.CLIENT), client, None, timeouts.slow_seconds)
         up.kept = bytearray()
         up.kept_limit = max(limits.replay_bytes, limits.client_message_bytes)
-        down = Pump(self._flow(Side.REPLICA), None, client, self._judge_down, timeouts.slow_seconds)
+        down = Pump(self._flow(Side.REPLICA), None, client, timeouts.slow_seconds)
         self.pair = Pair(client, up, down)
+        self.judge = Judge(self.pair, dialect, self._commit)
 
     def __repr__(self) -> str:
         return f"<Relay {self.phase} end={self.end} {self.pair.up} {self.pair.down}>"
@@ -234,17 +214,10 @@ class Relay:
         await leg.aclose()
 
     def _can_move(self, end: End) -> bool:
-        return (
-            self.end is None
-            and not self.committed
-            and end.side is Side.REPLICA
-            and end.cause in MOVABLE
-            and self.pair.up.kept is not None
-        )
+        return self.pair.movable and end.side is Side.REPLICA and end.cause in MOVABLE
 
     def _commit(self) -> None:
         """The commit point: from here on the session stays where it is, and frames are no longer looked at."""
-        self.committed = True
         self.phase = Phase.STREAMING
         self.pair.down.opening = False
         self.pair.down.flow.scanner.watch = self.dialect.watch
@@ -255,67 +228,11 @@ class Relay:
         del self._appointments[1:]
         self._provider.committed()
 
-    # Judging frames
-
-    def _judge_up(self, found: Frame | None) -> bool:
-        assert found is not None
-        flow = self.pair.up.flow
-        if found.opcode == CLOSE:
-            info = CloseInfo(*parse_close(flow.payload()))
-            self.pair.client.close_got = info
-            flow.end = End(Side.CLIENT, Cause.CLOSED, info)
-            if self.pair.replica is not None and not self.pair.up.parted:
-                self.pair.replica.close_sent = info
-            return self.pair.replica is not None
-        if found.opcode == PONG:
-            return self.pair.replica is not None and flow.payload() != self.pair.secret
-        if self.pair.replica is None and found.opcode == PING:
-            self.pair.down.say(frame(PONG, flow.payload()))
-            return False
-        if self.pair.replica is None and flow.scanner.frames > EARLY_FRAMES:
-            flow.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many frames before the session began")
-            return False
-        if found.fin and self.first_message is not None:
-            self.first_message.set()
-        return True
-
-    def _judge_down(self, found: Frame | None) -> bool:
-        if found is None:
-            self._commit()
-            return True
-        flow = self.pair.down.flow
-        if found.opcode == CLOSE:
-            return self._judge_close(CloseInfo(*parse_close(flow.payload())))
-        if found.opcode == PONG and flow.payload() == self.pair.secret:
-            return False
-        if not self.committed:
-            verdict = self.dialect.opening(found, flow.payload())
-            if verdict in _LOST:
-                flow.end = End(Side.REPLICA, _LOST[verdict], detail=flow.payload()[:200].decode(errors="replace"))
-                return False
-            if verdict is Verdict.COMMIT:
-                self._commit()
-        if found.opcode == TEXT and found.fin:
-            self.completed = self.completed or self.dialect.completes(flow.payload())
-        return True
-
-    def _judge_close(self, info: CloseInfo) -> bool:
-        assert self.pair.replica is not None
-        self.pair.replica.close_got = info
-        if not self.committed and self.end is None and self.pair.up.kept is not None and self.dialect.refuses(info):
-            cause = Cause.REJECTED if info.code in (1012, 1013) else Cause.VANISHED
-            self.pair.down.flow.end = End(Side.REPLICA, cause, info, detail=f"closed with {info}")
-            return False
-        self.pair.down.flow.end = End(Side.REPLICA, Cause.CLOSED, info)
-        if not self.pair.down.parted:
-            self.pair.client.close_sent = info
-        return True
-
     # Ending
 
     def _named(self, end: End) -> End:
         """The end of a stream that was announced is no failure."""
-        if self.completed and end.side is Side.REPLICA and end.cause is Cause.VANISHED:
+        if self.judge.completed and end.side is Side.REPLICA and end.cause is Cause.VANISHED:
             return End(end.side, Cause.COMPLETED, end.close, end.detail)
         return end
 
@@ -367,6 +284,6 @@ class Relay:
 
     def _check_reply(self, leg: Leg) -> None:
         """A replica that has said nothing that commits it loses the session."""
-        if leg is self.pair.replica and not self.committed and self.end is None:
+        if leg is self.pair.replica and not self.judge.committed and self.end is None:
             said = f"no reply within {self.timeouts.first_reply_seconds:g} s"
             self.pair.lose(self.pair.down, End(Side.REPLICA, Cause.SILENT, detail=said))

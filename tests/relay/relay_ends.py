@@ -32,9 +32,9 @@ class Offers:
         self._send, self._receive = trio.open_memory_channel[Leg | End | Exception](10)
 
     async def next_leg(self, relay: Relay) -> Leg | End:
-        if relay.first_message is not None:
-            await relay.first_message.wait()
-            relay.first_message = None
+        if relay.judge.first_message is not None:
+            await relay.judge.first_message.wait()
+            relay.judge.first_message = None
         self.asked_at.append(trio.current_time())
         relay.phase = Phase.CONNECTING
         found = await self._receive.receive()

@@ -34,8 +34,8 @@ async def listening_pair() -> AsyncIterator[tuple[Pair, SocketLeg, socket.socket
             Flow(side, FrameScanner(masked=side is Side.CLIENT, hold_bytes=2**20, max_message_bytes=2**20), scratch)
             for side in (Side.CLIENT, Side.REPLICA)
         ]
-        up = Pump(flows[0], client, leg, lambda _: True, 30)
-        down = Pump(flows[1], leg, client, lambda _: True, 30)
+        up = Pump(flows[0], client, leg, 30)
+        down = Pump(flows[1], leg, client, 30)
         pair = Pair(client, up, down)
         pair.replica = leg
         with trio.fail_after(BOUND_SECONDS / 4):
