@@ -76,7 +76,8 @@ class Admission:
         key = find_key(self._config.affinity.keys, request, client_id)
         if key is None and visit.cookie is not None:
             key = f"cookie:{visit.cookie[0]}"
-        visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
+        if (key, preset) != (visit.wish.key, visit.wish.preset):
+            visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
 
     def admit(self, visit: Visit) -> bool:
         """Whether its client may have one session more; if so this one counts from now on."""
@@ -144,7 +145,9 @@ class Admission:
     def slot_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Slot | End | None:
         """A slot if one is free for this session; the End if there is no sense in waiting; None: it would have to wait."""
         now = trio.current_time()
-        visit.wish = dataclasses.replace(visit.wish, prefer=self._known(visit))
+        known = self._known(visit)
+        if known != visit.wish.prefer:
+            visit.wish = dataclasses.replace(visit.wish, prefer=known)
         ticket = visit.ticket = visit.ticket or self.line.ticket(visit.wish, now=now)
         ticket.wish, ticket.exclude = visit.wish, exclude
         self.line.join(ticket)

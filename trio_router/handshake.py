@@ -18,6 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_server_strea
 
 from trio_router.core.head import Headers, RequestHead
 from trio_router.core.upgrade import plain_answer
+from trio_router.leg import RawStream
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -72,6 +73,14 @@ class HeadStream(trio.abc.Stream):
         """To the connection."""
         await self.base.send_all(data)
 
+    def send_nowait(self, data: bytes) -> int:
+        """Write to the connection what it accepts at once; return how much. TLS cannot be asked, and accepts nothing.
+
+        Raises:
+            trio.BrokenResourceError: the peer is gone.
+        """
+        return self.base.send_nowait(data) if isinstance(self.base, RawStream) else 0
+
     async def wait_send_all_might_not_block(self) -> None:
         """Part of the interface."""
         await trio.lowlevel.checkpoint()
@@ -82,22 +91,33 @@ class HeadStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-async def accept_client(head: HeadStream, request: RequestHead, *, subprotocol: str | None, headers: Headers) -> bool:
-    """Answer the upgrade request that ``head`` has read with a 101. False: it was wrong, and was answered 400.
+async def accept_client(
+    head: HeadStream, request: RequestHead, *, subprotocol: str | None, headers: Headers, seconds: float
+) -> bool:
+    """Answer the upgrade request that ``head`` has read with a 101.
+
+    False: it was wrong, and was answered 400; or the client did not take the answer within ``seconds``.
 
     Raises:
         trio.BrokenResourceError: the client is gone.
     """
     answer = plain_answer(request, subprotocol, headers)
-    if answer is not None:
-        await head.send_all(answer)
-        return True
-    return await _by_trio_websocket(head, lambda asked: asked.accept(subprotocol=subprotocol, extra_headers=headers))
+    if answer is not None and (sent := head.send_nowait(answer)) == len(answer):
+        return True  # nearly always, and a cancel scope costs more than all of it
+    with trio.move_on_after(seconds):
+        if answer is not None:
+            await head.send_all(answer[sent:])
+            return True
+        return await _by_trio_websocket(
+            head, lambda asked: asked.accept(subprotocol=subprotocol, extra_headers=headers)
+        )
+    return False
 
 
-async def reject_client(head: HeadStream, status: int, *, headers: Headers | None = None) -> None:
+async def reject_client(head: HeadStream, status: int, *, seconds: float, headers: Headers | None = None) -> None:
     """Answer the upgrade request that ``head`` has read with an HTTP status that is no 101; 400 if it is wrong."""
-    await _by_trio_websocket(head, lambda asked: asked.reject(status, extra_headers=headers))
+    with trio.move_on_after(seconds):
+        await _by_trio_websocket(head, lambda asked: asked.reject(status, extra_headers=headers))
 
 
 async def _by_trio_websocket(head: HeadStream, answer: Callable[[WebSocketRequest], Awaitable[object]]) -> bool:

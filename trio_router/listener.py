@@ -6,16 +6,18 @@ upgrade on a path that nobody knows (404) and one that comes during a drain (503
 
 from __future__ import annotations
 
-import errno
+import functools
+import socket
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 import trio
 
-from .core.errors import StartError
+from .acceptor import accept, listen
 from .core.head import parse_head, without_upgrade
 from .handshake import HeadStream, HeadTooLarge, reject_client
+from .leg import RawStream
 from .plainhttp import PlainHttp
 from .services import Services
 from .session import Arrival, Session
@@ -23,12 +25,11 @@ from .tls import client_tls
 
 log = structlog.get_logger("trio_router.listener")
 
-#: Connections that the kernel completes before they are accepted; a burst of reconnects after a restart needs room.
-BACKLOG: Final = 4096
 #: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
 HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
-OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: For the words to who is refused.
+REFUSAL_SECONDS: Final = 1.0
 
 
 class Listener:
@@ -54,28 +55,20 @@ class Listener:
             StartError: the address cannot be listened on.
         """
         config = self._services.config
-        listeners = await _listen(config.host, config.port)
+        listeners = await listen(config.host, config.port)
+        port: int = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
+            welcome = functools.partial(self._accepted, listeners=nursery)
             for listener in listeners:
-                nursery.start_soon(self._accept, listener, nursery, name="listener")
-            task_status.started(listeners[0].socket.getsockname()[1])
+                nursery.start_soon(accept, listener, self._services.poller, welcome, name="listener")
+            task_status.started(port)
 
-    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        """Like `trio.serve_listeners`, which closes a connection when its handler returns: a session takes it along."""
-        async with listener:
-            while True:
-                try:
-                    stream = await listener.accept()
-                except OSError as exc:
-                    if exc.errno not in OUT_OF_FILES:
-                        raise
-                    log.error("cannot accept", error=exc.strerror, hint="raise ulimit -n")
-                    await trio.sleep(0.1)
-                else:
-                    # What comes during a drain is no session, and must not hold up the end of the others.
-                    (nursery if self._draining() else self._sessions).start_soon(
-                        self._welcome, stream, name="connection"
-                    )
+    def _accepted(self, sock: socket.socket, client: str, listeners: trio.Nursery) -> None:
+        """Unlike in `trio.serve_listeners` the connection is not closed when its handler returns: a session takes it along."""
+        stream = RawStream(sock, self._services.poller)
+        # What comes during a drain is no session, and must not hold up the end of the others.
+        nursery = listeners if self._draining() else self._sessions
+        nursery.start_soon(self._welcome, stream, client, name="connection")
 
     async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
         """A port with ordinary HTTP only (``status_port``)."""
@@ -86,13 +79,13 @@ class Listener:
             except Exception:
                 log.exception("connection crashed")
 
-        await trio.serve_listeners(serve, await _listen(host, port), task_status=_first_port(task_status))
+        await trio.serve_listeners(serve, await listen(host, port), task_status=_first_port(task_status))
 
-    async def _welcome(self, stream: trio.SocketStream) -> None:
+    async def _welcome(self, stream: RawStream, client: str) -> None:
         """One connection: its first request says what it is. A session lives on in this task."""
         session = None
         try:
-            session = await self._meet(stream)
+            session = await self._meet(stream, client)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:  # the client's own doing
             log.debug("connection lost before its request", error=str(exc.__cause__ or exc))
         except Exception:  # a bug of ours; the listener and all sessions live on
@@ -103,9 +96,8 @@ class Listener:
         if session is not None:
             await session.run()
 
-    async def _meet(self, raw: trio.SocketStream) -> Session | None:
+    async def _meet(self, raw: RawStream, client: str) -> Session | None:
         """Answer whatever is no session. Returns the session, which owns the connection, if it is one."""
-        client = raw.socket.getpeername()[0]
         stream: trio.abc.Stream = raw
         head: HeadStream | None = None
         with trio.move_on_after(self._services.config.timeouts.handshake_seconds) as greeting:
@@ -143,9 +135,9 @@ class Listener:
     async def _begin(self, arrival: Arrival) -> Session | None:
         stream = self._streams.get(arrival.request.path)
         if stream is None:
-            await reject_client(arrival.head, 404)
+            await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
         elif self._full():
-            await reject_client(arrival.head, 503, headers=[(b"retry-after", b"5")])
+            await reject_client(arrival.head, 503, seconds=REFUSAL_SECONDS, headers=[(b"retry-after", b"5")])
         else:
             return Session(self._services, arrival, stream)
         return None
@@ -162,16 +154,9 @@ class Listener:
             request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
 
 
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
-    except (OSError, UnicodeError) as exc:  # UnicodeError: no name that could be looked up
-        raise StartError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from None
-
-
 async def _say(stream: trio.abc.Stream, status: bytes) -> None:
     """The answer to bytes that hypercorn never sees."""
-    with trio.move_on_after(1):
+    with trio.move_on_after(REFUSAL_SECONDS):
         await stream.send_all(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
 
 

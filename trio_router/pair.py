@@ -31,7 +31,7 @@ class Pair:
         self.down = down
         up.mate = down
         down.mate = up
-        self.secret = os.urandom(8)  # in the router's own pings, so that their pongs are known
+        self.secret: bytes | None = None  # in the router's own pings, so that their pongs are known
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(upstream, downstream) so far."""
@@ -107,6 +107,7 @@ class Pair:
         verdict = leg.pulse.check(now, timeouts)
         if verdict is Verdict.PING:
             leg.listen_closely()
+            self.secret = self.secret or os.urandom(8)
             writer.say(frame(PING, self.secret, mask=mask_for(leg)))
         elif verdict is Verdict.DEAD:
             self.lose(reader, End(leg.side, Cause.DEAD, detail="no frame, and no answer to pings"))

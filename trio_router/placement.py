@@ -92,8 +92,8 @@ class Placement:
 
     def promise(self, subprotocol: str | None) -> None:
         """The client was told this choice before there was a replica: the replica is offered nothing else."""
-        if self._upgrade is not None:
-            offered = () if subprotocol is None else (subprotocol,)
+        offered = () if subprotocol is None else (subprotocol,)
+        if self._upgrade is not None and self._upgrade.subprotocols != offered:
             self._upgrade = dataclasses.replace(self._upgrade, subprotocols=offered)
 
     def cookie(self, *, secure: bool) -> Headers:
@@ -130,7 +130,7 @@ class Placement:
             self._services.admission.committed(self.visit, self.slot.replica)
 
     async def finish(self, end: End) -> None:
-        """The session is over, however: give back what it holds."""
+        """The session is over, however: give back what it holds. Waits for nobody, and cannot be cancelled."""
         self._services.admission.leave(self.visit)
         if isinstance(self._ready, Leg):
             await self._ready.aclose()
@@ -149,10 +149,8 @@ class Placement:
 
     async def _hear(self, relay: Relay, request: RequestHead) -> End | None:
         """Wait for the client's first message, and read what it wants."""
-        assert relay.judge.first_message is not None
         patience = self._services.config.timeouts.first_message_seconds
-        with trio.move_on_after(patience):
-            await relay.judge.first_message.wait()
+        await relay.hear(patience)
         message = read_message(relay.pair.up.kept or bytearray(), masked=True)
         if message is None:
             return End(Side.CLIENT, Cause.SILENT, detail=f"no message within {patience:g} s")

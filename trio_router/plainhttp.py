@@ -50,7 +50,7 @@ class PeekedStream(trio.abc.Stream):
 
     async def send_eof(self) -> None:
         """Half-close, where the connection can."""
-        if isinstance(self._base, trio.SocketStream):
+        if isinstance(self._base, trio.abc.HalfCloseableStream):
             await self._base.send_eof()
 
     async def aclose(self) -> None:

@@ -9,7 +9,10 @@ and costs less. Trio registers a socket anew for each wait (its epoll is one-sho
 each message: two system calls and about 5 us of Python a message. Here a socket is registered once, in an epoll of our
 own that Trio waits for as a whole, and ``step`` is called straight from the one task that runs `Poller.run`. The task
 that waits in `drive` sleeps until ``step`` has something to tell it: an end, a full sink, an error. It stays the owner:
-cancelling it takes the socket out, and what ``step`` raises is raised there.
+cancelling it ends the wait, and what ``step`` raises is raised there.
+
+A socket stays registered when nobody waits for it any more: soon somebody will. Only if it becomes readable meanwhile it
+is taken out. So whoever closes a socket that was ever waited for must say so (`Poller.closing`).
 """
 
 from __future__ import annotations
@@ -35,39 +38,40 @@ _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP
 class _Wait:
     """One `Poller.drive` under way."""
 
-    __slots__ = ("fd", "poller", "step", "task", "woken")
+    __slots__ = ("fd", "over", "poller", "step", "task", "woken")
 
     def __init__(self, poller: Poller, fd: int, step: Callable[[], Any]) -> None:
         self.poller = poller
         self.fd = fd
         self.step = step
         self.task = trio.lowlevel.current_task()
-        self.woken: object = None  # by its own step
+        self.woken: object = None  # while its own step was under way
+        self.over = False
 
     def abort(self, _: object) -> trio.lowlevel.Abort:
-        self.poller.forget(self.fd)
+        self.poller.leave(self)
         return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Poller:
     """Level-triggered, so one read per turn is enough: a socket that has more is served again, after the others."""
 
-    __slots__ = ("_epoll", "_ready", "_serving", "_waiting", "now")
+    __slots__ = ("_epoll", "_ready", "_serving", "_waits", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: list[tuple[int, int]] = []  # events of the last turn that it had no time for; the next one is last
-        self._waiting: dict[int, _Wait] = {}
+        self._waits: dict[int, _Wait | None] = {}  # by registered socket; None: nobody waits for it
         self._serving: _Wait | None = None  # whose step is under way
         self.now = 0.0  # Trio's clock at the start of the turn: good enough for deadlines of seconds, and free
 
     def __repr__(self) -> str:
-        return f"<Poller waiting={len(self._waiting)}>"
+        return f"<Poller waiting={sum(wait is not None for wait in self._waits.values())}>"
 
     @property
     def waiting(self) -> int:
         """How many sockets are being waited for."""
-        return len(self._waiting)
+        return sum(wait is not None for wait in self._waits.values())
 
     def __enter__(self) -> Poller:
         return self
@@ -90,51 +94,73 @@ class Poller:
 
         To be awaited at once. Not a coroutine of its own: thousands of idle sessions wait in here.
         """
-        self._epoll.register(fd, _READABLE)
-        wait = self._waiting[fd] = _Wait(self, fd, step)
+        waits = self._waits
+        if fd not in waits:
+            self._epoll.register(fd, _READABLE)
+        elif waits[fd] is not None:
+            raise trio.BusyResourceError("another task waits for this socket")
+        wait = waits[fd] = _Wait(self, fd, step)
         return trio.lowlevel.wait_task_rescheduled(wait.abort)  # noqa: ASYNC105  the caller awaits it
 
     def wake(self, fd: int, result: object) -> None:
         """Make the `drive` of ``fd`` return ``result`` now; nothing happens if nobody is in it."""
-        wait = self._waiting.get(fd)
-        if wait is None:
-            return
+        wait = self._waits.get(fd)
+        if wait is not None:
+            self._wake(wait, result)
+
+    def closing(self, fd: int, result: object = None) -> None:
+        """``fd`` is about to be closed: make its `drive` return ``result``, and forget the socket.
+
+        epoll forgets a closed socket without a word, and the next one may get the same number.
+        """
+        wait = self._waits.pop(fd, None)
+        if wait is not None:
+            self._wake(wait, result)
+
+    def _wake(self, wait: _Wait, result: object) -> None:
         if wait is self._serving:  # what its step returns or raises has precedence
             wait.woken = result
         else:
-            self._finish(fd, outcome.Value(result))
+            self._finish(wait, outcome.Value(result))
 
     def _turn(self) -> None:
         self.now = trio.current_time()
         until = time.monotonic() + SECONDS_PER_TURN
-        waiting = self._waiting
+        waits = self._waits
         if not self._ready:
             self._ready = self._epoll.poll(0, EVENTS_PER_TURN)
             self._ready.reverse()
         while self._ready and time.monotonic() < until:
-            wait = waiting.get(fd := self._ready.pop()[0])
-            if wait is None:  # another step woke it
+            wait = waits.get(fd := self._ready.pop()[0])
+            if wait is None:
+                self._take_out(fd)
                 continue
             self._serving = wait
             try:
                 result = wait.step()
             except BaseException as exc:  # not swallowed: raised in the task that waits
-                self._finish(fd, outcome.Error(exc))
+                self._finish(wait, outcome.Error(exc))
             else:
                 if result is None:
                     result = wait.woken
                 if result is not None:
-                    self._finish(fd, outcome.Value(result))
+                    self._finish(wait, outcome.Value(result))
         self._serving = None
 
-    def _finish(self, fd: int, result: outcome.Outcome[Any]) -> None:
-        wait = self._waiting.get(fd)
-        if wait is not None:  # it may have been cancelled by its own step
-            self.forget(fd)
+    def _finish(self, wait: _Wait, result: outcome.Outcome[Any]) -> None:
+        if not wait.over:  # it may have been cancelled by its own step
+            self.leave(wait)
             trio.lowlevel.reschedule(wait.task, result)
 
-    def forget(self, fd: int) -> None:
-        """Stop waiting for ``fd``, without a word to its task."""
-        del self._waiting[fd]
-        with contextlib.suppress(OSError):  # closed already: epoll has forgotten it
-            self._epoll.unregister(fd)
+    def leave(self, wait: _Wait) -> None:
+        """Nobody waits any more; the socket stays registered."""
+        wait.over = True
+        if self._waits.get(wait.fd) is wait:
+            self._waits[wait.fd] = None
+
+    def _take_out(self, fd: int) -> None:
+        """It is readable, and nobody waits for it (any more): do not ask again."""
+        if fd in self._waits:
+            del self._waits[fd]
+            with contextlib.suppress(OSError):  # closed, and nobody said so
+                self._epoll.unregister(fd)

@@ -273,6 +273,13 @@ class Relay:
         if words is not None:
             self.pair.down.say(frame(TEXT, words))
 
+    async def hear(self, patience: float) -> None:
+        """Until the client's first message is there, or for so many seconds."""
+        heard = self.judge.first_message
+        assert heard is not None
+        self._meet(lambda _: heard.set(), trio.current_time() + patience)
+        await heard.wait()
+
     # Appointments
 
     def _meet(self, check: Check, at: float) -> None:

@@ -33,15 +33,15 @@ class Services:
 def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None) -> Services:
     """Everything that a router needs, nothing of it started."""
     registry = registry or ReplicaRegistry(config)
-    poller = Poller()
+    poller, keeper = Poller(), Keeper()
     return Services(
         config=config,
         registry=registry,
         admission=Admission(config, registry),
         book=SessionBook(),
         poller=poller,
-        keeper=Keeper(),
-        dialler=Dialler(config, poller),
+        keeper=keeper,
+        dialler=Dialler(config, poller, keeper),
         scratch=Scratch(),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect) for stream in config.streams},
     )

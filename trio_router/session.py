@@ -130,9 +130,9 @@ class Session:
             log.exception("session crashed", session=self.id)
         finally:
             replica = self.replica
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
-                await self._placement.finish(end)
-                if self._arrival is not None:
+            await self._placement.finish(end)  # noqa: ASYNC102  waits for nobody
+            if self._arrival is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
                     await trio.aclose_forcefully(self._arrival.stream)
             self._account(end, replica)
 
@@ -161,11 +161,11 @@ class Session:
         else:
             self._placement.promise(chosen)
         extra += self._placement.cookie(secure=arrival.scheme == "https")
-        with trio.move_on_after(self._services.config.timeouts.handshake_seconds):
-            if status is None:
-                return await accept_client(arrival.head, arrival.request, subprotocol=chosen, headers=extra)
-            await reject_client(arrival.head, status, headers=extra)
-        return False
+        seconds = self._services.config.timeouts.handshake_seconds
+        if status is not None:
+            await reject_client(arrival.head, status, seconds=seconds, headers=extra)
+            return False
+        return await accept_client(arrival.head, arrival.request, subprotocol=chosen, headers=extra, seconds=seconds)
 
     def _relay_for(self, client: Leg) -> Relay:
         log.info("session opened", session=self.id, client=self.client, replica=self.replica)

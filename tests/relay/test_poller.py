@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -219,3 +220,77 @@ async def test_a_closed_socket_is_refused_and_leaves_nothing(poller: Poller) -> 
     with pytest.raises(OSError, match="Bad file descriptor"):
         await poller.drive(fd, lambda: None)
     assert poller.waiting == 0
+
+
+class _Steps(trio.abc.Instrument):
+    """How often a task runs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self.name
+
+
+async def test_a_readable_socket_that_nobody_waits_for_keeps_nobody_busy(pair: Pair, nursery: trio.Nursery) -> None:
+    here, there = pair
+    with Poller() as poller, trio.fail_after(10):
+        nursery.start_soon(poller.run, name="the poller")
+        there.send(b"x")
+        assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"
+        there.send(b"yz")
+        steps = _Steps("the poller")
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(0.05)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count <= 1
+        assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"y"
+        assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"z"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_that_gets_the_number_of_a_closed_one(poller: Poller, make_pair: Callable[[], Pair]) -> None:
+    (old, old_far), (new, new_far) = make_pair(), make_pair()
+    old_far.send(b"x")
+    assert await poller.drive(old.fileno(), lambda: old.recv(1)) == b"x"
+    number = old.detach()
+    poller.closing(number)
+    os.dup2(new.fileno(), number)  # closes the old one
+    with socket.socket(fileno=number) as again:
+        new_far.send(b"y")
+        assert await poller.drive(number, lambda: again.recv(1)) == b"y"
+        poller.closing(number)
+
+
+async def test_closing_ends_the_wait(poller: Poller, pair: Pair, nursery: trio.Nursery) -> None:
+    here, _ = pair
+    nursery.start_soon(later, lambda: poller.closing(here.fileno(), "closing"))
+    assert await poller.drive(here.fileno(), lambda: None) == "closing"
+    assert poller.waiting == 0
+
+
+async def test_a_step_that_closes_its_own_socket(poller: Poller, pair: Pair) -> None:
+    here, there = pair
+    there.send(b"x")
+
+    def step() -> str | None:
+        poller.closing(here.fileno(), "closed")
+        here.close()
+        return None
+
+    assert await poller.drive(here.fileno(), step) == "closed"
+    assert poller.waiting == 0
+
+
+async def test_two_tasks_cannot_wait_for_one_socket(poller: Poller, pair: Pair, nursery: trio.Nursery) -> None:
+    here, there = pair
+
+    async def second() -> None:
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await poller.drive(here.fileno(), lambda: None)
+        there.send(b"x")
+
+    nursery.start_soon(second)
+    assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"

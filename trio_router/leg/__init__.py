@@ -10,15 +10,16 @@ import trio
 
 from trio_router.core.outcome import Side
 from trio_router.leg.base import Leg, Reader, Signal
+from trio_router.leg.raw import RawStream
 from trio_router.leg.stream import StreamLeg
 from trio_router.leg.tcp import SocketLeg, bare_socket
 from trio_router.poller import Poller
 
-__all__ = ["Leg", "Reader", "Signal", "SocketLeg", "StreamLeg", "bare_socket", "make_leg"]
+__all__ = ["Leg", "RawStream", "Reader", "Signal", "SocketLeg", "StreamLeg", "bare_socket", "make_leg"]
 
 
 def make_leg(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Leg:
     """The leg for a connection whose handshake is done."""
-    if isinstance(stream, trio.SocketStream):
-        return SocketLeg(bare_socket(stream), side, poller, early=early)
+    if isinstance(stream, RawStream):
+        return SocketLeg(stream.socket, side, poller, early=early)
     return StreamLeg(stream, side, early=early)

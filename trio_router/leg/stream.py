@@ -10,6 +10,7 @@ import trio
 
 from trio_router.core.outcome import Side
 from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
+from trio_router.leg.raw import RawStream
 
 
 class StreamLeg(Leg):
@@ -88,5 +89,5 @@ class StreamLeg(Leg):
         base = self._stream
         while isinstance(base, trio.SSLStream):
             base = base.transport_stream
-        if isinstance(base, trio.SocketStream):
-            base.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if isinstance(base, RawStream | trio.SocketStream):
+            base.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -20,7 +20,7 @@ LOW_WATER_BYTES: Final = 512 * 1024
 class SocketLeg(Leg):
     """A plain TCP connection. Owns ``sock``, which must not be blocking. ``early``: bytes that came with the handshake."""
 
-    __slots__ = ("_early", "_fd", "_low_water", "_poller", "_reader", "_sock")
+    __slots__ = ("_early", "_fd", "_low_water", "_poller", "_reader", "_sock", "_trio_waits")
 
     def __init__(self, sock: socket.socket, side: Side, poller: Poller, *, early: bytes = b"") -> None:
         super().__init__(side, trio.current_time())
@@ -30,6 +30,7 @@ class SocketLeg(Leg):
         self._early = early
         self._reader: Reader | None = None
         self._low_water = 0
+        self._trio_waits = False  # Trio may have heard of the socket
 
     def drive(self, reader: Reader) -> Awaitable[Signal]:
         """See `Leg`."""
@@ -53,8 +54,9 @@ class SocketLeg(Leg):
 
     def _close(self) -> None:
         """Close the socket; whoever waits for it is told."""
-        self._poller.wake(self._fd, Signal.LOOK)  # epoll forgets a closed socket without a word
-        trio.lowlevel.notify_closing(self._fd)
+        self._poller.closing(self._fd, Signal.LOOK)
+        if self._trio_waits:
+            trio.lowlevel.notify_closing(self._fd)
         self._sock.close()
 
     def _step(self) -> Signal | None:
@@ -109,6 +111,7 @@ class SocketLeg(Leg):
     async def send_some(self, data: memoryview) -> int:
         """See `Leg`."""
         while not (sent := self.send_nowait(data)):
+            self._trio_waits = True
             try:
                 await trio.lowlevel.wait_writable(self._fd)
             except trio.ClosedResourceError:
@@ -119,6 +122,7 @@ class SocketLeg(Leg):
         """See `Leg`."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
+            self._trio_waits = True
             while True:
                 await trio.lowlevel.wait_readable(self._fd)
                 if not self._sock.recv(STREAM_WRITE_BYTES):
@@ -141,12 +145,12 @@ class SocketLeg(Leg):
             self._close()
 
 
-def bare_socket(stream: trio.SocketStream) -> socket.socket:
-    """Take the socket out of Trio's stream, which is of no use any more: 1.3 KiB a connection."""
-    sock = stream.socket
+def bare_socket(sock: trio.socket.SocketType) -> socket.socket:
+    """Take the socket out of Trio's wrapper. It does not block, and does not wait to fill a segment."""
     family, kind, proto = sock.family, sock.type, sock.proto
     raw = socket.socket(family, kind, proto, fileno=sock.detach())
     raw.setblocking(False)
-    # Trio lets a socket hold only 16 KiB unsent, so that a writer hears early of a slow reader. A pump hears of it anyway.
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A SocketStream lets it hold only 16 KiB unsent, so that a writer hears early of a slow reader; a pump does anyway.
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
     return raw

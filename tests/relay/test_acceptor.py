@@ -1,0 +1,162 @@
+"""The acceptor: what connects is handed over; what goes wrong with one connection costs no other."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from trio_router import acceptor
+from trio_router.acceptor import accept, listen
+from trio_router.core.errors import StartError
+from trio_router.poller import Poller
+
+
+@pytest.fixture
+async def poller(nursery: trio.Nursery) -> AsyncIterator[Poller]:
+    with Poller() as poller, trio.fail_after(10):
+        nursery.start_soon(poller.run)
+        yield poller
+        nursery.cancel_scope.cancel()
+
+
+class Guests:
+    """Who was welcomed."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[socket.socket, str]] = []
+        self._more = trio.Event()
+        self._ends = contextlib.ExitStack()
+
+    def connect(self, address: tuple[str, int]) -> socket.socket:
+        return self._ends.enter_context(socket.create_connection(address))
+
+    def welcome(self, sock: socket.socket, client: str) -> None:
+        self.came.append((self._ends.enter_context(sock), client))
+        self._more.set()
+
+    async def count(self, wanted: int) -> None:
+        while len(self.came) < wanted:
+            self._more = trio.Event()
+            await self._more.wait()
+
+    def close(self) -> None:
+        self._ends.close()
+
+
+class Faulty:
+    """A listening socket whose first accepts fail."""
+
+    def __init__(self, sock: socket.socket, *faults: int) -> None:
+        self._sock = sock
+        self._faults = list(faults)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self._faults:
+            number = self._faults.pop(0)
+            raise OSError(number, errno.errorcode[number])
+        return self._sock.accept()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+@pytest.fixture
+async def guests() -> AsyncIterator[Guests]:
+    guests = Guests()
+    yield guests
+    guests.close()
+
+
+async def test_connections_are_handed_over_as_the_relay_wants_them(
+    poller: Poller, guests: Guests, nursery: trio.Nursery
+) -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    address = listener.socket.getsockname()
+    nursery.start_soon(accept, listener, poller, guests.welcome)
+    clients = [guests.connect(address) for _ in range(3)]
+    await guests.count(3)
+    for client, (sock, ip) in zip(clients, guests.came, strict=True):
+        assert ip == "127.0.0.1"
+        assert not sock.getblocking()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        sock.send(b"hello")
+        assert client.recv(10) == b"hello"
+
+
+async def test_a_crowd_that_connected_before_is_accepted_to_the_last(
+    poller: Poller, guests: Guests, nursery: trio.Nursery
+) -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    crowd = 2 * acceptor.ACCEPTS_PER_TURN + 1
+    for _ in range(crowd):
+        guests.connect(listener.socket.getsockname())
+    nursery.start_soon(accept, listener, poller, guests.welcome)
+    await guests.count(crowd)
+
+
+@pytest.mark.parametrize("fault", sorted(acceptor.NEXT_PLEASE))
+async def test_the_trouble_of_one_connection_is_not_the_listeners(
+    fault: int, poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = acceptor._bare
+    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
+    (listener,) = await listen("127.0.0.1", 0)
+    address = listener.socket.getsockname()
+    nursery.start_soon(accept, listener, poller, guests.welcome)
+    with socket.create_connection(address), capture_logs() as logs:
+        await guests.count(1)
+    assert logs == []
+
+
+@pytest.mark.parametrize("fault", sorted(acceptor.OUT_OF_FILES))
+async def test_out_of_files_is_told_and_waited_for(
+    fault: int, poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = acceptor._bare
+    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
+    (listener,) = await listen("127.0.0.1", 0)
+    address = listener.socket.getsockname()
+    nursery.start_soon(accept, listener, poller, guests.welcome)
+    with socket.create_connection(address), capture_logs() as logs:
+        await guests.count(1)
+    assert [entry["event"] for entry in logs] == ["cannot accept"] * 2
+    assert "ulimit" in logs[0]["hint"]
+
+
+async def test_a_listening_socket_that_is_no_good_is_not_asked_for_ever(
+    poller: Poller, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = acceptor._bare
+    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), errno.EINVAL))
+    (listener,) = await listen("127.0.0.1", 0)
+    with socket.create_connection(listener.socket.getsockname()), pytest.raises(OSError, match="EINVAL"):
+        await accept(listener, poller, guests.welcome)
+    assert poller.waiting == 0
+
+
+async def test_cancelled_it_listens_no_more(poller: Poller, guests: Guests) -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    address = listener.socket.getsockname()
+    with trio.move_on_after(0.01):
+        await accept(listener, poller, guests.welcome)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    assert poller.waiting == 0
+
+
+async def test_an_address_that_is_taken_is_said_so() -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    port = listener.socket.getsockname()[1]
+    async with listener:
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            await listen("127.0.0.1", port)
