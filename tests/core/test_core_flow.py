@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 
 import trio_router.core.flow as flow_module
 from trio_router.core.flow import Flow, Scratch
-from trio_router.core.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WATCH_ALL, FrameScanner
+from trio_router.core.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    WATCH_ALL,
+    WATCH_NOTHING,
+    FrameScanner,
+)
 from trio_router.core.outcome import Cause, End, Side
 
 #: As small as it may be: the beginning of a small frame must leave room to read more.
-LARGE, REUSED, PAGE = 400, 1024, 64
+LARGE, DRIPPING, REUSED, PAGE = 400, 100, 1024, 64
 SCRATCH_BYTES = LARGE + 20
 
 
@@ -25,6 +35,7 @@ def _small_sizes() -> Iterator[None]:
     """The same code at a thousandth of the sizes, so that every boundary is met often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow_module, "LARGE_FRAME_BYTES", LARGE)
+        patch.setattr(flow_module, "DRIPPING_FRAME_BYTES", DRIPPING)
         patch.setattr(flow_module, "REUSED_BYTES", REUSED)
         patch.setattr(flow_module, "SPARE_BYTES", 3 * REUSED)
         patch.setattr(flow_module, "_PAGE", PAGE)
@@ -270,3 +281,39 @@ def test_it_says_where_a_frame_may_be_put_in() -> None:
         assert bytes(flow.take()) == data
         seen.append((flow.at_boundary, flow.between_fragments))
     assert seen == [(False, True), (True, True), (True, True), (True, False)]
+
+
+@pytest.mark.parametrize("size", [DRIPPING, LARGE - 10])
+def test_a_frame_that_comes_in_drips_is_not_copied_at_each(size: int) -> None:
+    """Behind the second drip the rest is read right behind what is there; the kernel may wait until it is complete."""
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=WATCH_NOTHING)
+    data = wire(BINARY, bytes(size))
+    header = len(data) - size
+    for count, drip in enumerate(data[:-1], start=1):
+        assert put(flow, bytes((drip,))) == 1
+        assert not flow.take()
+        assert flow.missing == (len(data) - count if count >= max(2, header) else 0)
+    put(flow, data[-1:])
+    assert bytes(flow.take()) == data
+    assert flow.missing == 0
+
+
+def test_drips_are_counted_anew_for_each_frame() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=WATCH_NOTHING)
+    data = wire(BINARY, bytes(DRIPPING))
+    put(flow, data[:50])
+    assert not flow.take()
+    put(flow, data[50:] + data[:50])
+    assert bytes(flow.take()) == data
+    assert flow.missing == 0, "the first read of the next frame is no second drip"
+    put(flow, data[50:])
+    assert bytes(flow.take()) == data
+
+
+def test_a_small_frame_may_drip_as_it_likes() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=WATCH_NOTHING)
+    data = wire(BINARY, bytes(DRIPPING - 10))
+    for drip in data[:-1]:
+        put(flow, bytes((drip,)))
+        assert not flow.take()
+        assert flow.missing == 0

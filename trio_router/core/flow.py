@@ -10,7 +10,7 @@ Feed and ask, nothing calls back:
 Where the bytes lie decides the speed. All directions of a router share one `Scratch`: a short frame is read into it
 and written from it, without a copy and without memory of its own. What is left at its end (the beginning of a frame)
 is copied out, because the next direction will use the scratch: into a small object if it is small, into a buffer of
-exactly the frame's size if it is large, so that the rest is read right behind it.
+exactly the frame's size if it is large or slow to come, so that the rest is read right behind it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .outcome import Cause, End, Side
 
 #: From this size on the rest of a frame is read into a buffer of exactly its size, not through the scratch again.
 LARGE_FRAME_BYTES: Final = 512 * 1024
-
-
+#: And from this size on if a second read has not completed it: else one that comes in drips would be copied at each drip.
+DRIPPING_FRAME_BYTES: Final = 32 * 1024
 #: Large frames' buffers of up to this size are used again: fresh memory costs a page fault for each 4 KiB, which was
 #: half of the CPU at 256 KiB a frame.
 REUSED_BYTES: Final = 1024 * 1024 + 64 * 1024
@@ -74,6 +74,7 @@ class Flow:
     __slots__ = (
         "_behind",
         "_buf",
+        "_drips",
         "_end",
         "_filled",
         "_gap",
@@ -103,6 +104,7 @@ class Flow:
         self._buf = scratch.buf  # what was fed last; [:_pos] may go on, [_pos:_end] waits
         self._pos = 0
         self._end = 0
+        self._drips = 0  # reads in a row that brought some of a frame, and completed none
         self._gap = -1  # where a dropped frame began, and...
         self._behind = 0  # ...where what follows it begins
 
@@ -194,7 +196,8 @@ class Flow:
     def _put_aside(self, buf: bytearray, pos: int, end: int) -> None:
         """Keep ``buf[pos:end]``, the beginning of a frame."""
         total = self.scanner.frame_bytes
-        if total < LARGE_FRAME_BYTES:
+        self._drips = 0 if pos else self._drips + 1
+        if total < (LARGE_FRAME_BYTES if self._drips < 2 else DRIPPING_FRAME_BYTES):
             self._rest = bytes(memoryview(buf)[pos:end])
             return
         self._total, self._filled = total, end - pos
