@@ -1,18 +1,14 @@
-"""Far ends of memory streams that speak WebSocket: a client of the router, and what a replica sees of a session.
-
-Frames are written and read by the `websockets` library.
-"""
+"""Far ends of memory streams that speak WebSocket: a client of the router, and what a replica sees of a session."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator
 from typing import Any
 
 import trio
+from frame_stream import FrameStream
 from websockets.frames import Close, Frame, Opcode
-from websockets.streams import StreamReader
 
 Message = dict[str, Any]
 INIT: Message = {"type": "session_init_v2"}
@@ -28,17 +24,8 @@ class Closed(Exception):
         self.code, self.reason = code, reason
 
 
-class FarEnd:
+class FarEnd(FrameStream):
     """One end. Reads JSON messages; binary ones are given as ``{"type": "binary", "data": …}``."""
-
-    def __init__(self, stream: trio.abc.Stream, *, masks: bool) -> None:
-        self.stream = stream
-        self.masks = masks
-        self.reader = StreamReader()
-        self._parsing: Generator[None, None, Frame] | None = None
-
-    async def send(self, opcode: Opcode, payload: bytes) -> None:
-        await self.stream.send_all(Frame(opcode, payload, True).serialize(mask=self.masks))
 
     async def say(self, message: Message | str) -> None:
         """A text message."""
@@ -48,10 +35,6 @@ class FarEnd:
         """Send a close frame; the other side may be gone already."""
         with contextlib.suppress(trio.BrokenResourceError):
             await self.send(Opcode.CLOSE, Close(code, reason).serialize())
-
-    async def vanish(self) -> None:
-        """Leave without a close frame."""
-        await self.stream.aclose()
 
     async def hear(self) -> Message:
         """The next message; pings are skipped. Raises `Closed`, having answered a close frame."""
@@ -99,21 +82,10 @@ class FarEnd:
 
     async def frame(self) -> Frame:
         """The next frame, whatever it is. Raises `Closed` at the end of the stream."""
-        self._parsing = self._parsing or Frame.parse(self.reader.read_exact, mask=not self.masks)
-        while True:
-            try:
-                next(self._parsing)
-            except StopIteration as done:
-                self._parsing = None
-                found: Frame = done.value
-                return found
-            try:
-                data = await self.stream.receive_some()
-            except trio.BrokenResourceError:
-                data = b""
-            if not data:
-                raise Closed(1006)
-            self.reader.feed_data(bytes(data))
+        try:
+            return await super().frame()
+        except (EOFError, trio.BrokenResourceError):
+            raise Closed(1006) from None
 
 
 def place(position: int, depth: int, **more: Any) -> Message:

@@ -1,14 +1,12 @@
-"""The far end of a leg: a client or a replica, whose frames are written and read by the `websockets` library."""
+"""The far end of a leg: a client or a replica."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from typing import Any
 
-import trio
+from frame_stream import FrameStream
 from websockets.frames import Close, Frame, Opcode
-from websockets.streams import StreamReader
 
 
 def message(**values: Any) -> bytes:
@@ -23,20 +21,8 @@ COMPLETE = message(type="ltx2_stream_complete", reason="cap")
 REJECTED = message(type="error", code="session_rejected", message="full", retryable=False)
 
 
-class FarEnd:
+class FarEnd(FrameStream):
     """A client, or a replica, as it sits at the other end of a leg."""
-
-    def __init__(self, stream: trio.abc.Stream, *, masks: bool) -> None:
-        self.stream = stream
-        self.masks = masks
-        self._reader = StreamReader()
-        self._parsing: Generator[None, None, Frame] | None = None
-
-    async def send(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
-        """Send a frame; returns its bytes."""
-        data = Frame(opcode, payload, fin).serialize(mask=self.masks)
-        await self.stream.send_all(data)
-        return data
 
     async def text(self, payload: bytes) -> bytes:
         return await self.send(Opcode.TEXT, payload)
@@ -52,24 +38,9 @@ class FarEnd:
         assert ping.opcode is Opcode.PING
         await self.send(Opcode.PONG, bytes(ping.data))
 
-    async def vanish(self) -> None:
-        """Leave without a close frame."""
-        await self.stream.aclose()
-
     async def hear(self) -> Frame:
         """The next frame. Raises EOFError at the end of the stream."""
-        self._parsing = self._parsing or Frame.parse(self._reader.read_exact, mask=not self.masks)
-        while True:
-            try:
-                next(self._parsing)
-            except StopIteration as done:
-                self._parsing = None
-                found: Frame = done.value
-                return found
-            data = await self.stream.receive_some()
-            if not data:
-                raise EOFError(f"{len(self._reader.buffer)} bytes of a frame are left")
-            self._reader.feed_data(bytes(data))
+        return await self.frame()
 
     async def hears(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> None:
         """The next frame is this one."""
@@ -77,7 +48,7 @@ class FarEnd:
 
     async def hears_bytes(self, data: bytes) -> None:
         """Exactly these bytes come next, whatever they mean."""
-        assert self._parsing is None
+        assert self.parsing is None
         got = b""
         while len(got) < len(data):
             got += bytes(await self.stream.receive_some(len(data) - len(got)))
@@ -100,6 +71,6 @@ class FarEnd:
         try:
             found = await self.hear()
         except EOFError:
-            assert len(self._reader.buffer) == left
+            assert len(self.reader.buffer) == left
         else:
             raise AssertionError(f"{found} instead of the end")

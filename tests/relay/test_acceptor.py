@@ -5,25 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from trio_router import acceptor
 from trio_router.acceptor import accept, listen
 from trio_router.core.errors import StartError
 from trio_router.poller import Poller
-
-
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> AsyncIterator[Poller]:
-    with Poller() as poller, trio.fail_after(10):
-        nursery.start_soon(poller.run)
-        yield poller
-        nursery.cancel_scope.cancel()
 
 
 class Guests:
@@ -104,31 +97,37 @@ async def test_a_crowd_that_connected_before_is_accepted_to_the_last(
     await guests.count(crowd)
 
 
+@pytest.fixture
+def logs_with(
+    poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], Awaitable[list[EventDict]]]:
+    """What is logged until one guest is welcomed, after two accepts failed with this error."""
+
+    async def run(fault: int) -> list[EventDict]:
+        real = acceptor._bare
+        monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
+        (listener,) = await listen("127.0.0.1", 0)
+        guests.connect(listener.socket.getsockname())
+        with capture_logs() as logs:
+            nursery.start_soon(accept, listener, poller, guests.welcome)
+            await guests.count(1)
+        return list(logs)
+
+    return run
+
+
 @pytest.mark.parametrize("fault", sorted(acceptor.NEXT_PLEASE))
 async def test_the_trouble_of_one_connection_is_not_the_listeners(
-    fault: int, poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    fault: int, logs_with: Callable[[int], Awaitable[list[EventDict]]]
 ) -> None:
-    real = acceptor._bare
-    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
-    (listener,) = await listen("127.0.0.1", 0)
-    address = listener.socket.getsockname()
-    nursery.start_soon(accept, listener, poller, guests.welcome)
-    with socket.create_connection(address), capture_logs() as logs:
-        await guests.count(1)
-    assert logs == []
+    assert await logs_with(fault) == []
 
 
 @pytest.mark.parametrize("fault", sorted(acceptor.OUT_OF_FILES))
 async def test_out_of_files_is_told_and_waited_for(
-    fault: int, poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+    fault: int, logs_with: Callable[[int], Awaitable[list[EventDict]]]
 ) -> None:
-    real = acceptor._bare
-    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
-    (listener,) = await listen("127.0.0.1", 0)
-    address = listener.socket.getsockname()
-    nursery.start_soon(accept, listener, poller, guests.welcome)
-    with socket.create_connection(address), capture_logs() as logs:
-        await guests.count(1)
+    logs = await logs_with(fault)
     assert [entry["event"] for entry in logs] == ["cannot accept"] * 2
     assert "ulimit" in logs[0]["hint"]
 

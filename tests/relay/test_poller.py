@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -15,14 +15,6 @@ from trio.testing import wait_all_tasks_blocked
 from trio_router.poller import EVENTS_PER_TURN, Poller
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> AsyncIterator[Poller]:
-    with Poller() as poller, trio.fail_after(10):
-        nursery.start_soon(poller.run)
-        yield poller
-        nursery.cancel_scope.cancel()
 
 
 Pair = tuple[socket.socket, socket.socket]

@@ -17,14 +17,6 @@ from trio_router.poller import Poller
 Ends = tuple[RawStream, RawStream]
 
 
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> AsyncIterator[Poller]:
-    with Poller() as poller, trio.fail_after(10):
-        nursery.start_soon(poller.run)
-        yield poller
-        nursery.cancel_scope.cancel()
-
-
 def connection() -> tuple[socket.socket, socket.socket]:
     """TCP on the loopback; neither end blocks."""
     with socket.create_server(("127.0.0.1", 0)) as server:
