@@ -1,4 +1,4 @@
-"""Who gets a slot now, who waits, who is sent away; and what a session is known by.
+"""Who gets a slot now, who waits, who is sent away.
 
 Decisions are made in one go, whenever a slot may have become free (`ReplicaRegistry.on_room`), never by a task that
 had to be woken first: so a slot that is freed while somebody waits is taken in the same instant.
@@ -8,41 +8,33 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import secrets
-from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import trio
 
-from trio_router.core.affinity import AffinityCookie, AffinityTable, client_of, find_key
-from trio_router.core.config import RouterConfig, StreamConfig
-from trio_router.core.head import RequestHead
-from trio_router.core.line import Ticket, WaitingLine, Wish
+from trio_router.core.config import RouterConfig
+from trio_router.core.line import Ticket, WaitingLine
 from trio_router.core.outcome import Cause, End, Side
 from trio_router.core.registry import ReplicaRegistry, Slot
 from trio_router.core.replica import Replica
+from trio_router.identity import Guest, Identities
 
 #: A client is told its place at most this often.
 TELL_SECONDS: Final = 1.0
-
-_NO_WISH: Final = Wish()
 
 #: Tells a waiting client (position, depth, estimated seconds).
 Tell = Callable[[int, int, float | None], None]
 
 
-class Visit:
+class Visit(Guest):
     """One session, as the admission sees it: its wish, its rank, and how it is woken when its turn comes."""
 
-    __slots__ = ("bound", "cookie", "counted", "got_slot_at", "tell", "ticket", "turn", "wish")
+    __slots__ = ("got_slot_at", "tell", "ticket", "turn")
 
     def __init__(self) -> None:
-        self.wish = _NO_WISH
-        self.cookie: tuple[str, str] | None = None  # (key, replica tag) of the router's own
+        super().__init__()
         self.ticket: Ticket | None = None
-        self.counted = False  # among the sessions of its client
-        self.bound: str | None = None  # the key under which the affinity table counts it as open
         self.tell: Tell | None = None
         self.turn: trio.Event | None = None
         self.got_slot_at = 0.0
@@ -51,101 +43,29 @@ class Visit:
 class Admission:
     """Gives slots to sessions. `run` must be running while anybody waits."""
 
-    def __init__(self, config: RouterConfig, registry: ReplicaRegistry) -> None:
+    def __init__(self, config: RouterConfig, registry: ReplicaRegistry, identities: Identities) -> None:
         self._config = config
         self._registry = registry
+        self._identities = identities
         self.line = WaitingLine()
-        self.affinity = AffinityTable(config.affinity.ttl_seconds, config.affinity.max_keys)
-        self._clients: Counter[str] = Counter()
         self._waiting: dict[Ticket, Visit] = {}
         self._changed = trio.Event()  # set when `run` should look again
-        rule = config.affinity
-        self._cookie = AffinityCookie(rule.cookie, rule.secret or secrets.token_hex(32)) if rule.cookie else None
         registry.on_room = self._settle
 
-    # Arriving and leaving
-
-    def arrive(self, visit: Visit, request: RequestHead, *, address: str, stream: StreamConfig) -> None:
-        """A session begins; what is known of it before it says anything. `leave` must follow."""
-        visit.cookie = self._cookie.read(request) if self._cookie else None
-        visit.wish = Wish(client=client_of(request, address), balance=stream.balance)
-        self.identify(visit, request, client_id=None, preset=None)
-
-    def identify(self, visit: Visit, request: RequestHead, *, client_id: str | None, preset: str | None) -> None:
-        """What the session's first message added."""
-        key = find_key(self._config.affinity.keys, request, client_id)
-        if key is None and visit.cookie is not None:
-            key = f"cookie:{visit.cookie[0]}"
-        if (key, preset) != (visit.wish.key, visit.wish.preset):
-            visit.wish = dataclasses.replace(visit.wish, key=key, preset=preset)
-
-    def admit(self, visit: Visit) -> bool:
-        """Whether its client may have one session more; if so this one counts from now on."""
-        limit = self._config.line.per_client
-        visit.counted = limit is None or self._clients[visit.wish.client] < limit
-        if visit.counted:
-            self._clients[visit.wish.client] += 1
-        return visit.counted
-
-    def cookie_header(self, visit: Visit, placed: Replica | None, *, secure: bool) -> list[tuple[bytes, bytes]]:
-        """The router's own cookie for the 101, if it is configured.
-
-        It names the replica that the session has, or, where none is picked yet, the one that it will prefer.
-        """
-        if self._cookie is None:
-            return []
-        key = visit.cookie[0] if visit.cookie else secrets.token_urlsafe(9)
-        if visit.wish.key is None:
-            visit.wish = dataclasses.replace(visit.wish, key=f"cookie:{key}")
-        url = placed.url if placed is not None else self._known(visit)
-        if url is None:
-            wish = visit.wish
-            likely = self._registry.select(now=trio.current_time(), key=wish.key, balance=wish.balance)
-            url = likely.url if likely is not None else None
-        tag = self._cookie.tag(url) if url else ""
-        visit.cookie = (key, tag)
-        return [self._cookie.header(key, tag, secure=secure)]
-
-    def leave(self, visit: Visit) -> None:
-        """The session is over, whatever it had."""
-        if visit.counted:
-            client = visit.wish.client
-            self._clients[client] -= 1
-            if not self._clients[client]:
-                del self._clients[client]
-        if visit.bound is not None:
-            self.affinity.closed(visit.bound, now=trio.current_time())
-
-    def committed(self, visit: Visit, replica: Replica) -> None:
-        """The session is past its commit point there: that replica knows the client now."""
+    def committed(self, visit: Visit) -> None:
+        """The session is past its commit point: it will not be in the line again."""
         visit.ticket = visit.tell = visit.turn = None
-        if visit.wish.key is not None:
-            visit.bound = visit.wish.key
-            self.affinity.opened(visit.bound, replica.url)
 
     def session_ended(self, visit: Visit) -> None:
         """A session that had opened gives its slot back: a length for the estimates."""
         self.line.remember(trio.current_time() - visit.got_slot_at)
-
-    def _known(self, visit: Visit) -> str | None:
-        """The replica that knows the client: as remembered, or as its cookie says."""
-        wish, cookie = visit.wish, visit.cookie
-        known = self.affinity.look_up(wish.key, now=trio.current_time())
-        if known is not None or cookie is None or self._cookie is None:
-            return known
-        # `hash` leads a key of the client's own to its replica, whatever the cookie says.
-        hashed = (wish.balance or self._config.balance) == "hash"
-        if not hashed or wish.key == f"cookie:{cookie[0]}":
-            tags = {self._cookie.tag(replica.url): replica.url for replica in self._registry.replicas}
-            return tags.get(cookie[1])
-        return None
 
     # Slots
 
     def slot_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Slot | End | None:
         """A slot if one is free for this session; the End if there is no sense in waiting; None: it would have to wait."""
         now = trio.current_time()
-        known = self._known(visit)
+        known = self._identities.known(visit)
         if known != visit.wish.prefer:
             visit.wish = dataclasses.replace(visit.wish, prefer=known)
         ticket = visit.ticket = visit.ticket or self.line.ticket(visit.wish, now=now)

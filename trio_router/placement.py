@@ -75,7 +75,7 @@ class Placement:
         """The session begins; from here on `finish` must be called."""
         assert self._request is not None
         self._presets = stream.presets
-        self._services.admission.arrive(self.visit, self._request, address=address, stream=stream)
+        self._services.identities.arrive(self.visit, self._request, address=address, stream=stream)
 
     async def first(self, request: RequestHead) -> Dialled | End | None:
         """What is found before the client is answered, if its dialect lets a replica be asked so early.
@@ -83,7 +83,7 @@ class Placement:
         None: the client is accepted first. Not for a request that will be refused anyway: it shall cost no GPU.
         """
         found: Dialled | End | None = None
-        if not self._services.admission.admit(self.visit):
+        if not self._services.identities.admit(self.visit):
             found = End(Side.CLIENT, Cause.CLIENT_LIMIT)
         elif not self._dialect.client_speaks_first and request.asks_correctly:
             found = await self._find(None)
@@ -98,7 +98,7 @@ class Placement:
 
     def cookie(self, *, secure: bool) -> Headers:
         """The router's own cookie for the client's 101, if it is configured."""
-        return self._services.admission.cookie_header(self.visit, self.replica, secure=secure)
+        return self._services.identities.cookie_header(self.visit, self.replica, secure=secure)
 
     # relay.Provider
 
@@ -127,11 +127,12 @@ class Placement:
         self._request = self._upgrade = None
         if self.slot is not None:
             self._services.registry.session_opened(self.slot.replica)
-            self._services.admission.committed(self.visit, self.slot.replica)
+            self._services.admission.committed(self.visit)
+            self._services.identities.committed(self.visit, self.slot.replica)
 
     async def finish(self, end: End) -> None:
         """The session is over, however: give back what it holds. Waits for nobody, and cannot be cancelled."""
-        self._services.admission.leave(self.visit)
+        self._services.identities.leave(self.visit)
         if isinstance(self._ready, Leg):
             await self._ready.aclose()
         if self.slot is None:
@@ -162,7 +163,7 @@ class Placement:
             return End(Side.CLIENT, Cause.INVALID, detail=hello.problem)
         if self._presets and hello.preset is not None and hello.preset not in self._presets:
             return End(Side.CLIENT, Cause.PRESET, detail=f"preset {hello.preset!r} is not for this path")
-        self._services.admission.identify(self.visit, request, client_id=hello.client_id, preset=hello.preset)
+        self._services.identities.identify(self.visit, request, client_id=hello.client_id, preset=hello.preset)
         return None
 
     async def _find(self, relay: Relay | None) -> Dialled | End | None:

@@ -10,6 +10,7 @@ from .core.config import RouterConfig
 from .core.dialects import Dialect, make_dialect
 from .core.flow import Scratch
 from .core.registry import ReplicaRegistry
+from .identity import Identities
 from .keeper import Keeper
 from .poller import Poller
 from .upstream import Dialler
@@ -22,6 +23,7 @@ class Services:
     config: RouterConfig
     registry: ReplicaRegistry
     admission: Admission
+    identities: Identities
     book: SessionBook
     poller: Poller
     keeper: Keeper
@@ -34,10 +36,12 @@ def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None)
     """Everything that a router needs, nothing of it started."""
     registry = registry or ReplicaRegistry(config)
     poller, keeper = Poller(), Keeper()
+    identities = Identities(config, registry)
     return Services(
         config=config,
         registry=registry,
-        admission=Admission(config, registry),
+        admission=Admission(config, registry, identities),
+        identities=identities,
         book=SessionBook(),
         poller=poller,
         keeper=keeper,
