@@ -10,8 +10,12 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from typing import Final
 
 import trio
+
+#: So many cancelled appointments are carried along before they are sorted out.
+CARRIED: Final = 1000
 
 #: Called with Trio's time; returns when to be called again, or None for never.
 Check = Callable[[float], float | None]
@@ -20,43 +24,72 @@ Check = Callable[[float], float | None]
 class Appointment:
     """A check that will be made; `cancel` forgets it, and with it all that the check refers to."""
 
-    __slots__ = ("check",)
+    __slots__ = ("check", "keeper")
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, keeper: Keeper) -> None:
         self.check: Check | None = check
+        self.keeper: Keeper | None = keeper  # None once it is made
 
     def cancel(self) -> None:
-        """Never make it."""
-        self.check = None
+        """Never make it, or not again."""
+        if self.check is not None:
+            self.check = None
+            if self.keeper is not None:
+                self.keeper.forget_one()
 
 
 class Keeper:
-    """Makes each check when it is due. A check must not raise."""
+    """Makes each check when it is due. A check must not raise.
+
+    Nearly all appointments are cancelled: a session that opens makes four, and keeps one. Those must neither wake the
+    task when they would have been due, nor be carried along until then.
+    """
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Appointment]] = []
+        self._cancelled = 0  # of them
         self._numbers = itertools.count()
         self._sleeping: trio.CancelScope | None = None
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def add(self, check: Check, *, at: float) -> Appointment:
         """Call ``check`` at Trio's time ``at``, and on as it asks for."""
-        appointment = Appointment(check)
+        appointment = Appointment(check, self)
         heapq.heappush(self._due, (at, next(self._numbers), appointment))
         if self._sleeping is not None and at < self._sleeping.deadline:
             self._sleeping.deadline = at
         return appointment
 
+    def forget_one(self) -> None:
+        """An appointment was cancelled."""
+        self._cancelled += 1
+        if self._cancelled > CARRIED and 2 * self._cancelled > len(self._due):
+            self._due = [entry for entry in self._due if entry[2].check is not None]
+            heapq.heapify(self._due)
+            self._cancelled = 0
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            with trio.CancelScope(deadline=self._due[0][0] if self._due else math.inf) as self._sleeping:
+            with trio.CancelScope(deadline=self._next()) as self._sleeping:
                 await trio.sleep_forever()
             self._sleeping = None
             self._look(trio.current_time())
 
+    def _next(self) -> float:
+        """When the first appointment that still holds is due."""
+        while self._due and self._due[0][2].check is None:
+            heapq.heappop(self._due)
+            self._cancelled -= 1
+        return self._due[0][0] if self._due else math.inf
+
     def _look(self, now: float) -> None:
-        while self._due and self._due[0][0] <= now:
+        while self._next() <= now:
             _, number, appointment = heapq.heappop(self._due)
+            appointment.keeper = None
             again = appointment.check(now) if appointment.check is not None else None
-            if again is not None:
+            if again is not None and appointment.check is not None:
+                appointment.keeper = self
                 heapq.heappush(self._due, (max(again, now + 0.001), number, appointment))
