@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from .core.dialects import Dialect, Verdict
-from .core.frames import CLOSE, PING, PONG, TEXT, Frame, frame, parse_close
+from .core.framing import CLOSE, PING, PONG, TEXT, Frame, frame, parse_close
 from .core.outcome import Cause, CloseInfo, End, Side
 from .pair import Pair
 

@@ -12,7 +12,7 @@ import os
 from trio_router.core.closing import Farewell
 from trio_router.core.config import TimeoutsConfig
 from trio_router.core.dialects import Dialect
-from trio_router.core.frames import CLOSE, PING, TEXT, close_payload, frame
+from trio_router.core.framing import CLOSE, PING, TEXT, close_payload, frame
 from trio_router.core.liveness import Verdict
 from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.leg import Leg

@@ -14,7 +14,8 @@ from trio_router.admission import Visit
 from trio_router.core.config import StreamConfig
 from trio_router.core.dialects import Dialect
 from trio_router.core.errors import DialError
-from trio_router.core.frames import TEXT, read_message
+from trio_router.core.frames import read_message
+from trio_router.core.framing import TEXT
 from trio_router.core.head import Headers, RequestHead
 from trio_router.core.outcome import Cause, End, Phase, Side, Try
 from trio_router.core.registry import Slot

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from .core.flow import Flow
-from .core.frames import CLOSE, Frame
+from .core.framing import CLOSE, Frame
 from .core.outcome import Cause, End, Side
 from .leg import Leg, Signal
 

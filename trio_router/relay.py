@@ -19,7 +19,8 @@ from .core.closing import farewell
 from .core.config import LimitsConfig, TimeoutsConfig
 from .core.dialects import Dialect
 from .core.flow import Flow, Scratch
-from .core.frames import MAX_HEADER_BYTES, TEXT, WATCH_ALL, WATCH_CONTROL, FrameScanner, frame
+from .core.frames import WATCH_ALL, WATCH_CONTROL, FrameScanner
+from .core.framing import MAX_HEADER_BYTES, TEXT, frame
 from .core.outcome import Cause, End, Phase, Side
 from .judge import Judge
 from .keeper import Appointment, Check, Keeper

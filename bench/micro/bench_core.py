@@ -13,7 +13,8 @@ import pytest
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
 from trio_router.core.flow import Flow, Scratch
-from trio_router.core.frames import BINARY, TEXT, FrameScanner, frame
+from trio_router.core.frames import FrameScanner
+from trio_router.core.framing import BINARY, TEXT, frame
 from trio_router.core.line import WaitingLine, Wish
 from trio_router.core.outcome import Side
 from trio_router.core.registry import ReplicaRegistry

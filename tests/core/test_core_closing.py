@@ -10,7 +10,7 @@ import pytest
 
 import trio_router
 from trio_router.core.closing import FAREWELLS, Farewell, farewell
-from trio_router.core.frames import close_payload, parse_close
+from trio_router.core.framing import close_payload, parse_close
 from trio_router.core.outcome import Cause, CloseInfo, End, Side
 
 #: What FastVideo's clients know (DESIGN section 7).

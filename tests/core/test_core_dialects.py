@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from trio_router.core.config.blocks import Dialect as DialectName
 from trio_router.core.dialects import ClientHello, Verdict, make_dialect
-from trio_router.core.frames import BINARY, CLOSE, PING, PONG, TEXT, WATCH_NOTHING, WATCH_TEXT, Frame
+from trio_router.core.frames import WATCH_NOTHING, WATCH_TEXT
+from trio_router.core.framing import BINARY, CLOSE, PING, PONG, TEXT, Frame
 from trio_router.core.outcome import CloseInfo
 
 NAMES: tuple[DialectName, ...] = get_args(DialectName)

@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 
 import trio_router.core.flow as flow_module
 from trio_router.core.flow import Flow, Scratch
-from trio_router.core.frames import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    WATCH_ALL,
-    WATCH_NOTHING,
-    FrameScanner,
-)
+from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, FrameScanner
+from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from trio_router.core.outcome import Cause, End, Side
 
 #: As small as it may be: the beginning of a small frame must leave room to read more.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from core_samples import head, wire
 
-from trio_router.core.frames import BINARY, CONTINUATION, FIN, PING, TEXT, FrameScanner
+from trio_router.core.frames import FrameScanner
+from trio_router.core.framing import BINARY, CONTINUATION, FIN, PING, TEXT
 
 LIMIT = 1000
 

@@ -8,24 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close
 
-from trio_router.core.frames import (
+from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, WATCH_TEXT, FrameScanner, read_message
+from trio_router.core.framing import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
     PONG,
     TEXT,
-    WATCH_ALL,
-    WATCH_NOTHING,
-    WATCH_TEXT,
     Frame,
-    FrameScanner,
     apply_mask,
     close_payload,
     frame,
     parse_close,
     payload_of,
-    read_message,
 )
 
 

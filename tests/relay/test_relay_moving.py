@@ -9,7 +9,7 @@ from relay_far import ASSIGNED, INIT, QUEUED, REJECTED, FarEnd, message
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from websockets.frames import Opcode
 
-from trio_router.core.frames import CLOSE, TEXT, close_payload, frame
+from trio_router.core.framing import CLOSE, TEXT, close_payload, frame
 
 
 async def begun(scene: Scene) -> FarEnd:

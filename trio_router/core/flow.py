@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .frames import Frame, FrameScanner, payload_of
+from .frames import FrameScanner
+from .framing import Frame, payload_of
 from .outcome import Cause, End, Side
 
 #: From this size on the rest of a frame is read into a buffer of exactly its size, not through the scratch again.

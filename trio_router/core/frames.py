@@ -12,17 +12,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
-
-FIN: Final = 0x80
-MASKED: Final = 0x80
-MAX_CONTROL_BYTES: Final = 125  # RFC 6455 section 5.5
-MAX_HEADER_BYTES: Final = 14
+from .framing import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    FIN,
+    MASKED,
+    MAX_CONTROL_BYTES,
+    MESSAGE_TOO_BIG,
+    PING,
+    PONG,
+    PROTOCOL_ERROR,
+    TEXT,
+    Frame,
+    payload_of,
+)
 
 #: What a scanner can be told to stop at, so that somebody reads the frame before it goes on. A CLOSE always is, and a
 #: PONG, because it may answer a ping of the router's own.
@@ -31,11 +35,6 @@ WATCH_CONTROL: Final = frozenset({CLOSE, PING, PONG})
 WATCH_TEXT: Final = frozenset({CLOSE, PONG, TEXT})
 WATCH_ALL: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 
-PROTOCOL_ERROR: Final = 1002
-MESSAGE_TOO_BIG: Final = 1009
-#: Never on the wire (RFC 6455 section 7.4): reserved, or only reported where there was no close frame.
-UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
-
 
 @dataclass(frozen=True, slots=True)
 class FrameError:
@@ -43,17 +42,6 @@ class FrameError:
 
     code: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One whole frame that a scanner stopped at; ``start`` and ``end`` are offsets into the scanned buffer."""
-
-    opcode: int
-    fin: bool
-    start: int
-    end: int
-    payload_start: int
 
 
 class FrameScanner:
@@ -230,59 +218,6 @@ class FrameScanner:
         else:
             self.in_message = True
             self.message_bytes += size
-
-
-def frame(opcode: int, payload: bytes, *, mask: bytes | None = None) -> bytes:
-    """One whole frame. ``mask`` (4 bytes) is required towards a replica and forbidden towards a client."""
-    size = len(payload)
-    bit = MASKED if mask is not None else 0
-    head = bytearray((FIN | opcode,))
-    if size < 126:
-        head.append(bit | size)
-    elif size < 65536:
-        head.append(bit | 126)
-        head += size.to_bytes(2, "big")
-    else:
-        head.append(bit | 127)
-        head += size.to_bytes(8, "big")
-    if mask is None:
-        return bytes(head) + payload
-    return bytes(head) + mask + apply_mask(payload, mask)
-
-
-def apply_mask(payload: bytes, mask: bytes) -> bytes:
-    """Mask or unmask (section 5.3). As one large integer, because a loop over bytes costs a hundred times as much."""
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
-
-
-def close_payload(code: int | None, reason: str = "") -> bytes:
-    """The body of a close frame: empty without a code, and a reason cut at a character so that it fits (section 5.5.1).
-
-    A code that may not be sent (a peer sent it, and gets its answer) becomes 1002.
-    """
-    if code is None:
-        return b""
-    if not 1000 <= code < 5000 or code in UNSENDABLE_CODES:
-        code, reason = PROTOCOL_ERROR, "invalid close code"
-    text = reason.encode()[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
-    return code.to_bytes(2, "big") + text
-
-
-def parse_close(payload: bytes) -> tuple[int | None, str]:
-    """(code, reason) of a close frame's body; code is None when there was none (reported as 1005)."""
-    if len(payload) < 2:
-        return None, ""
-    return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
-
-
-def payload_of(buf: bytearray, found: Frame, *, masked: bool) -> bytes:
-    """The payload of a frame that a scanner stopped at, unmasked."""
-    payload = bytes(buf[found.payload_start : found.end])
-    if not masked:
-        return payload
-    return apply_mask(payload, bytes(buf[found.payload_start - 4 : found.payload_start]))
 
 
 def read_message(buf: bytearray, *, masked: bool) -> tuple[int, bytes] | None:

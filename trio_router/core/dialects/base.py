@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from trio_router.core.frames import Frame
+from trio_router.core.framing import Frame
 from trio_router.core.outcome import CloseInfo
 
 

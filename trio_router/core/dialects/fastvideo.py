@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from trio_router.core.frames import TEXT, WATCH_TEXT, Frame
+from trio_router.core.frames import WATCH_TEXT
+from trio_router.core.framing import TEXT, Frame
 
 from .base import ClientHello, Verdict
 from .opaque import Opaque

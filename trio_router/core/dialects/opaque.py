@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from trio_router.core.frames import CLOSE, PING, PONG, WATCH_NOTHING, Frame
+from trio_router.core.frames import WATCH_NOTHING
+from trio_router.core.framing import CLOSE, PING, PONG, Frame
 from trio_router.core.outcome import CloseInfo
 
 from .base import ClientHello, Verdict
