@@ -25,6 +25,10 @@ REFUSING_CODES: Final = frozenset({1012, 1013})
 _LOST: Final = {Verdict.REFUSED: Cause.REJECTED, Verdict.FAILED: Cause.VANISHED}
 
 
+def _nothing() -> None:
+    pass
+
+
 class Judge:
     """Judges the frames of both pumps of ``pair``. ``on_commit`` is called once, at the commit point."""
 
@@ -94,6 +98,11 @@ class Judge:
         if not pair.down.parted:
             pair.client.close_sent = info
         return True
+
+    def dismiss(self) -> None:
+        """The session is over: undo the circles of references, so that all of it is freed now, without the collector."""
+        self._on_commit = _nothing
+        self.pair.part()
 
     def _commit(self) -> None:
         self.committed = True

@@ -16,7 +16,7 @@ from trio_router.core.framing import CLOSE, PING, TEXT, close_payload, frame
 from trio_router.core.liveness import Verdict
 from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.leg import Leg
-from trio_router.pump import Pump
+from trio_router.pump import Pump, let_pass
 
 
 class Pair:
@@ -90,6 +90,12 @@ class Pair:
         await self.client.aclose()
         if self.replica is not None:
             await self.replica.aclose()
+
+    def part(self) -> None:
+        """Let the two pumps and their legs go; their counts stay."""
+        for pump in (self.up, self.down):
+            pump.judge = let_pass
+            pump.mate = pump.source = pump.sink = None
 
     # Living
 

@@ -23,7 +23,8 @@ from .leg import Leg, Signal
 CONTROLS_PER_READ: Final = 1000
 
 
-def _let_pass(_: Frame | None) -> bool:
+def let_pass(_: Frame | None) -> bool:
+    """What a pump does with every frame while nobody judges."""
     return True
 
 
@@ -65,7 +66,7 @@ class Pump:
         self.sink = sink
         self.bytes = 0  # written or waiting to be written to the sink
         self.outbox: list[memoryview] = []  # what the sink has not accepted yet, in order
-        self.judge: Callable[[Frame | None], bool] = _let_pass
+        self.judge: Callable[[Frame | None], bool] = let_pass
         self.kept: bytearray | None = None  # what would have to be said again to another sink
         self.kept_limit = 0
         self.mate: Pump | None = None  # the other direction; while it has no source, this one's task writes for it

@@ -142,6 +142,7 @@ class Relay:
                     appointment.cancel()
                 self.pair.answer_closes(but=Side.ROUTER)  # whose close was never answered is answered now
                 await self.pair.aclose()  # noqa: ASYNC102  waits for nobody, and bounds itself
+                self.judge.dismiss()
         assert self.end is not None
         return self.end
 
