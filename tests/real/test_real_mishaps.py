@@ -18,7 +18,7 @@ from real_router import all_closed, eventually, outcomes, running
 from websockets.http11 import Request
 from websockets.sync.server import ServerConnection
 
-from trio_router import ReplicaEndpoint
+from trio_router import ReplicaEndpoint, Router
 from trio_router.cli import main
 from trio_router.core.config import LogConfig
 from trio_router.core.outcome import Cause, Phase
@@ -58,27 +58,34 @@ async def test_who_offered_nothing_and_waited_is_told_nothing() -> None:
                 assert "Sec-WebSocket-Protocol" not in server.ws.request.headers
 
 
+class SlowHandshake:
+    """A replica's answer that waits for the test."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()  # for the replica's own thread
+
+    def answer(self, _: ServerConnection, request: Request) -> None:
+        self.asked.set()
+        assert self.go_on.wait(BOUND_SECONDS)
+
+
+async def hear_the_end(router: Router, heard: list[Any]) -> None:
+    """A client that only listens how its session ends."""
+    async with viewer(router.port) as client:
+        heard.append(await client.ended())
+
+
 async def test_a_session_that_is_stopped_in_its_handshake_is_told_so() -> None:
-    asked, go_on = threading.Event(), threading.Event()  # for the replica's own thread
-
-    def slow(_: ServerConnection, request: Request) -> None:
-        asked.set()
-        assert go_on.wait(BOUND_SECONDS)
-
-    async with replica(answer=slow) as back, running(back.url) as router:
+    slow = SlowHandshake()
+    async with replica(answer=slow.answer) as back, running(back.url) as router:
         heard: list[Any] = []
-
-        async def come() -> None:
-            async with viewer(router.port) as client:
-                heard.append(await client.ended())
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(come)
-            assert await in_thread(asked.wait, BOUND_SECONDS)
+            nursery.start_soon(hear_the_end, router, heard)
+            assert await in_thread(slow.asked.wait, BOUND_SECONDS)
             (found,) = router.services.book
             assert found.phase is Phase.HANDSHAKE
             found.stop(Cause.DRAINED)
-            go_on.set()
+            slow.go_on.set()
             server: Peer = await back.accepted()
             assert await server.ended() in ((1006, ""), (1001, "router is restarting"))
         assert heard == [(1012, "router is restarting")]
@@ -89,27 +96,20 @@ async def test_a_session_that_is_stopped_in_its_handshake_is_told_so() -> None:
 
 
 async def test_a_drain_does_not_wait_for_a_slow_handshake() -> None:
-    asked, go_on = threading.Event(), threading.Event()  # for the replica's own thread
-
-    def slow(_: ServerConnection, request: Request) -> None:
-        asked.set()
-        assert go_on.wait(BOUND_SECONDS)
-
+    slow = SlowHandshake()
     shutdown = {"drain_seconds": 0, "spread_seconds": 0}
     heard: list[Any] = []
-    async with replica(answer=slow) as back, running(back.url, shutdown=shutdown) as router:
-
-        async def come() -> None:
-            async with viewer(router.port) as client:
-                heard.append(await client.ended())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(come)
-            assert await in_thread(asked.wait, BOUND_SECONDS)
-            router.drain()
-            (found,) = router.services.book
-            await eventually(lambda: found._stopped is not None)  # type: ignore[attr-defined]
-            go_on.set()
+    async with (
+        replica(answer=slow.answer) as back,
+        running(back.url, shutdown=shutdown) as router,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(hear_the_end, router, heard)
+        assert await in_thread(slow.asked.wait, BOUND_SECONDS)
+        router.drain()
+        (found,) = router.services.book
+        await eventually(lambda: found._stopped is not None)  # type: ignore[attr-defined]
+        slow.go_on.set()
     assert heard == [(1012, "router is restarting")]
 
 
