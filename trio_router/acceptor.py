@@ -11,7 +11,6 @@ import structlog
 import trio
 
 from .core.errors import StartError
-from .leg import bare_socket
 from .poller import Poller
 
 log = structlog.get_logger("trio_router.acceptor")
@@ -52,18 +51,11 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
         raise StartError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from None
 
 
-def _bare(listener: trio.SocketListener) -> socket.socket:
-    return bare_socket(listener.socket)
-
-
-async def accept(
-    listener: trio.SocketListener, poller: Poller, welcome: Callable[[socket.socket, str], object]
-) -> None:
+async def accept(listening: socket.socket, poller: Poller, welcome: Callable[[socket.socket, str], object]) -> None:
     """Until cancelled: ``welcome(connection, client's IP address)`` for each connection; it owns it, and must not raise.
 
-    The connections do not block, and do not wait to fill a segment.
+    Owns ``listening``, which must not block. Nor do the connections, which do not wait to fill a segment either.
     """
-    listening = _bare(listener)
 
     def step() -> OSError | None:
         for _ in range(ACCEPTS_PER_TURN):

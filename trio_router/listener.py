@@ -17,7 +17,7 @@ import trio
 from .acceptor import accept, listen
 from .core.head import parse_head, without_upgrade
 from .handshake import HeadStream, HeadTooLarge, reject_client
-from .leg import RawStream
+from .leg import RawStream, bare_socket
 from .plainhttp import PlainHttp
 from .services import Services
 from .session import Arrival, Session
@@ -60,7 +60,8 @@ class Listener:
         async with trio.open_nursery() as nursery:
             welcome = functools.partial(self._accepted, listeners=nursery)
             for listener in listeners:
-                nursery.start_soon(accept, listener, self._services.poller, welcome, name="listener")
+                listening = bare_socket(listener.socket)
+                nursery.start_soon(accept, listening, self._services.poller, welcome, name="listener")
             task_status.started(port)
 
     def _accepted(self, sock: socket.socket, client: str, listeners: trio.Nursery) -> None:

@@ -159,7 +159,7 @@ class Placement:
         # Its first message has been held whole, however large; of what follows only so much is kept for another replica.
         relay.limit_kept()
         hello = self._dialect.hello(message[1], text=message[0] == TEXT)
-        relay.judge.first_message = self._request = None
+        self._request = None
         if hello.problem is not None:
             return End(Side.CLIENT, Cause.INVALID, detail=hello.problem)
         if self._presets and hello.preset is not None and hello.preset not in self._presets:

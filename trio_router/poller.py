@@ -66,7 +66,7 @@ class Poller:
         self.now = 0.0  # Trio's clock at the start of the turn: good enough for deadlines of seconds, and free
 
     def __repr__(self) -> str:
-        return f"<Poller waiting={sum(wait is not None for wait in self._waits.values())}>"
+        return f"<Poller waiting={self.waiting}>"
 
     @property
     def waiting(self) -> int:

@@ -281,6 +281,7 @@ class Relay:
         assert heard is not None
         self._meet(lambda _: heard.set(), trio.current_time() + patience)
         await heard.wait()
+        self.judge.first_message = None
 
     # Appointments
 

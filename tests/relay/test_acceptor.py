@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 from trio_router import acceptor
 from trio_router.acceptor import accept, listen
 from trio_router.core.errors import StartError
+from trio_router.leg import bare_socket
 from trio_router.poller import Poller
 
 
@@ -63,6 +64,15 @@ class Faulty:
         self._sock.close()
 
 
+def faulty(sock: socket.socket, *faults: int) -> socket.socket:
+    return cast("socket.socket", Faulty(sock, *faults))
+
+
+async def listening_socket() -> socket.socket:
+    (listener,) = await listen("127.0.0.1", 0)
+    return bare_socket(listener.socket)
+
+
 @pytest.fixture
 async def guests() -> AsyncIterator[Guests]:
     guests = Guests()
@@ -73,9 +83,9 @@ async def guests() -> AsyncIterator[Guests]:
 async def test_connections_are_handed_over_as_the_relay_wants_them(
     poller: Poller, guests: Guests, nursery: trio.Nursery
 ) -> None:
-    (listener,) = await listen("127.0.0.1", 0)
-    address = listener.socket.getsockname()
-    nursery.start_soon(accept, listener, poller, guests.welcome)
+    listening = await listening_socket()
+    address = listening.getsockname()
+    nursery.start_soon(accept, listening, poller, guests.welcome)
     clients = [guests.connect(address) for _ in range(3)]
     await guests.count(3)
     for client, (sock, ip) in zip(clients, guests.came, strict=True):
@@ -89,27 +99,23 @@ async def test_connections_are_handed_over_as_the_relay_wants_them(
 async def test_a_crowd_that_connected_before_is_accepted_to_the_last(
     poller: Poller, guests: Guests, nursery: trio.Nursery
 ) -> None:
-    (listener,) = await listen("127.0.0.1", 0)
+    listening = await listening_socket()
     crowd = 2 * acceptor.ACCEPTS_PER_TURN + 1
     for _ in range(crowd):
-        guests.connect(listener.socket.getsockname())
-    nursery.start_soon(accept, listener, poller, guests.welcome)
+        guests.connect(listening.getsockname())
+    nursery.start_soon(accept, listening, poller, guests.welcome)
     await guests.count(crowd)
 
 
 @pytest.fixture
-def logs_with(
-    poller: Poller, guests: Guests, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[int], Awaitable[list[EventDict]]]:
+def logs_with(poller: Poller, guests: Guests, nursery: trio.Nursery) -> Callable[[int], Awaitable[list[EventDict]]]:
     """What is logged until one guest is welcomed, after two accepts failed with this error."""
 
     async def run(fault: int) -> list[EventDict]:
-        real = acceptor._bare
-        monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), fault, fault))
-        (listener,) = await listen("127.0.0.1", 0)
-        guests.connect(listener.socket.getsockname())
+        listening = await listening_socket()
+        guests.connect(listening.getsockname())
         with capture_logs() as logs:
-            nursery.start_soon(accept, listener, poller, guests.welcome)
+            nursery.start_soon(accept, faulty(listening, fault, fault), poller, guests.welcome)
             await guests.count(1)
         return list(logs)
 
@@ -132,22 +138,18 @@ async def test_out_of_files_is_told_and_waited_for(
     assert "ulimit" in logs[0]["hint"]
 
 
-async def test_a_listening_socket_that_is_no_good_is_not_asked_for_ever(
-    poller: Poller, guests: Guests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = acceptor._bare
-    monkeypatch.setattr(acceptor, "_bare", lambda listener: Faulty(real(listener), errno.EINVAL))
-    (listener,) = await listen("127.0.0.1", 0)
-    with socket.create_connection(listener.socket.getsockname()), pytest.raises(OSError, match="EINVAL"):
-        await accept(listener, poller, guests.welcome)
+async def test_a_listening_socket_that_is_no_good_is_not_asked_for_ever(poller: Poller, guests: Guests) -> None:
+    listening = await listening_socket()
+    with socket.create_connection(listening.getsockname()), pytest.raises(OSError, match="EINVAL"):
+        await accept(faulty(listening, errno.EINVAL), poller, guests.welcome)
     assert poller.waiting == 0
 
 
 async def test_cancelled_it_listens_no_more(poller: Poller, guests: Guests) -> None:
-    (listener,) = await listen("127.0.0.1", 0)
-    address = listener.socket.getsockname()
+    listening = await listening_socket()
+    address = listening.getsockname()
     with trio.move_on_after(0.01):
-        await accept(listener, poller, guests.welcome)
+        await accept(listening, poller, guests.welcome)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     assert poller.waiting == 0
