@@ -1,0 +1,68 @@
+"""What happens in a router, told as it happens: one synchronous protocol, for logs, totals, metrics and embedders.
+
+A method is called in the moment in which the thing happens. It must return at once and must not raise; what a sink
+does with it is its own business. Nobody else in the project writes log lines about sessions and replicas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .book import OpenSession
+from .outcome import Outcome, Try
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A connection that never became a session. ``reason`` is a stable word, counted in ``/status``.
+
+    ``client`` is its address, ``status`` the HTTP status that it was answered with (None: nothing could be said).
+    """
+
+    reason: str
+    client: str
+    status: int | None = None
+    path: str | None = None
+    detail: str = ""
+
+
+class Events:
+    """Base of all sinks: does nothing. Override what is wanted."""
+
+    def session_opened(self, session: OpenSession) -> None:
+        """A client was accepted."""
+
+    def attempt_failed(self, session: OpenSession, attempt: Try) -> None:
+        """A replica did not take the session; another one may."""
+
+    def session_committed(self, session: OpenSession) -> None:
+        """The replica has committed itself: the session is streaming."""
+
+    def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
+        """It is over; called exactly once for each session that was opened."""
+
+    def replica_changed(self, replica: Replica, error: str | None) -> None:
+        """Its status changed to ``replica.health.status``; ``error`` says why, if it is for the worse."""
+
+    def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
+        """It answers probes but failed sessions, and is left out for so long."""
+
+    def replicas_usable(self, usable: bool) -> None:
+        """False: no replica is usable any more; True: one is again."""
+
+    def queue_changed(self, length: int) -> None:
+        """So many sessions wait now."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """A connection did not become a session."""
+
+
+class EventFanout(Events):
+    """Tells several sinks, in their order. A sink that raises is reported to ``on_error``, and the others are still told."""
+
+    def __init__(self, sinks: tuple[Events, ...] = ()) -> None:
+        self.sinks = sinks
