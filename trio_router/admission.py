@@ -130,6 +130,9 @@ class Admission:
             if visit is not None and visit.turn is not None:
                 visit.turn.set()
 
+    def when_hopeless(self, visit: Visit, callback: Any) -> Callable[[], None]:  # SHIM
+        return lambda: None
+
     # Telling
 
     async def run(self) -> None:

@@ -25,7 +25,7 @@ from .core.registry import ReplicaRegistry
 from .health import HttpGet, run_health_check_loop
 from .listener import Listener
 from .plainhttp import PlainHttp
-from .services import Services, make_services
+from .session.context import Services, make_services
 from .status import status_body
 from .web import make_app
 

@@ -19,8 +19,8 @@ from .core.head import parse_head, without_upgrade
 from .handshake import HeadStream, HeadTooLarge, reject_client
 from .leg import RawStream, bare_socket
 from .plainhttp import PlainHttp
-from .services import Services
-from .session import Arrival, Session
+from .session.context import Services
+from .session.session import Arrival, Session
 from .tls import client_tls
 
 log = structlog.get_logger("trio_router.listener")

@@ -62,12 +62,14 @@ class Dialler:
         try:
             leg, head = await way(address, request, trio.current_time() + self._config.timeouts.connect_seconds)
         except HeadTooLarge:
-            raise DialError(f"answered with a head of more than {self._limit} bytes") from None
+            raise DialError(f"answered with a head of more than {self._limit} bytes", reached=True) from None
         except trio.TooSlowError:
-            raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s") from None
+            raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s", timed_out=True) from None
         except (OSError, trio.BrokenResourceError) as exc:
             cause = exc.__cause__ or exc
-            raise DialError(f"cannot connect: {getattr(cause, 'strerror', None) or cause}") from None
+            reached = isinstance(cause, ConnectionResetError | BrokenPipeError)
+            text = f"cannot connect: {getattr(cause, 'strerror', None) or cause}"
+            raise DialError(text, reached=reached) from None
         try:
             chosen, headers = upgrade.read_answer(head, key)
         except DialError:

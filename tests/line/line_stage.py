@@ -23,8 +23,8 @@ from trio_router.core.replica import Replica, Report
 from trio_router.core.upgrade import Upgrade
 from trio_router.handshake import HeadStream
 from trio_router.leg import StreamLeg
-from trio_router.services import Services, make_services
-from trio_router.session import Arrival, Session
+from trio_router.session.context import Services, make_services
+from trio_router.session.session import Arrival, Session
 from trio_router.upstream import Dialled
 
 

@@ -12,8 +12,8 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from trio_router.core.config import RouterConfig
 from trio_router.core.head import parse_head
 from trio_router.handshake import HeadStream
-from trio_router.services import Services, make_services
-from trio_router.session import Arrival, Session
+from trio_router.session.context import Services, make_services
+from trio_router.session.session import Arrival, Session
 
 #: Below every deadline that a session has, so that one that is waited for is seen.
 PROMPT_SECONDS = 4.0

@@ -10,45 +10,67 @@ import trio.testing
 from relay_far import ASSIGNED, INIT, FarEnd
 from websockets.frames import Opcode
 
-from trio_router.core.config import LimitsConfig, TimeoutsConfig
-from trio_router.core.config.blocks import Dialect as DialectName
-from trio_router.core.dialects import make_dialect
+from typing import Any
+
+from trio_router.core.config import LimitsConfig, ReplicaEndpoint, TimeoutsConfig
+from trio_router.core.dialects import Dialect, FirstMessage, make_dialect
 from trio_router.core.flow import Scratch
-from trio_router.core.outcome import End, Phase, Side
+from trio_router.core.outcome import End, Side
+from trio_router.core.registry import Slot
+from trio_router.core.replica import Replica
 from trio_router.keeper import Keeper
 from trio_router.leg import Leg, StreamLeg
-from trio_router.relay import Relay
+from trio_router.relay import Attempt, Progress, Relay
+from trio_router.relay.rules import RelayParts
 
 Pair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
 
 
 class Offers:
-    """A `Provider` that gives out what it is offered, in order, and notes what it is told."""
+    """A `Connector` that gives out what it is offered, in order, and notes what it is told."""
 
     def __init__(self) -> None:
         self.failed: list[End] = []
         self.commits = 0
         self.asked_at: list[float] = []
-        self._send, self._receive = trio.open_memory_channel[Leg | End | Exception](10)
+        self.first: list[FirstMessage] = []
+        self.unhealthy = False
+        self.hopeless: Callable[[End], Any] | None = None
+        self._send, self._receive = trio.open_memory_channel[Attempt | End | Exception](10)
 
-    async def next_leg(self, relay: Relay) -> Leg | End:
-        if relay.judge.first_message is not None:
-            await relay.judge.first_message.wait()
-            relay.judge.first_message = None
+    def accept(self, message: FirstMessage) -> End | None:
+        self.first.append(message)
+        return None
+
+    def when_hopeless(self, callback: Callable[[End], Any]) -> Callable[[], None]:
+        self.hopeless = callback
+
+        def forget() -> None:
+            self.hopeless = None
+
+        return forget
+
+    async def connect(self, progress: Progress) -> Attempt | End:
         self.asked_at.append(trio.current_time())
-        relay.phase = Phase.CONNECTING
+        progress.seeking()
+        progress.dialling()
         found = await self._receive.receive()
         if isinstance(found, Exception):
             raise found
         return found
 
-    def attempt_failed(self, end: End) -> None:
+    def attempt_failed(self, attempt: Attempt, end: End) -> None:
         self.failed.append(end)
 
-    def committed(self) -> None:
+    def committed(self, attempt: Attempt) -> None:
         self.commits += 1
 
+    def is_unhealthy(self, attempt: Attempt) -> bool:
+        return self.unhealthy
+
     def offer(self, found: Leg | End | Exception) -> None:
+        if isinstance(found, Leg):
+            found = Attempt(Slot(Replica(ReplicaEndpoint("http://replica")), 1), found)
         self._send.send_nowait(found)
 
     @property
@@ -68,7 +90,7 @@ class Scene:
 
     def __init__(
         self,
-        dialect: DialectName,
+        dialect: str | Dialect,
         pair: Pair,
         client: tuple[Leg, FarEnd] | None,
         timeouts: Mapping[str, float],
@@ -82,14 +104,11 @@ class Scene:
         self._pair = pair
         self._over = trio.Event()
         leg, self.client = client or connected(Side.CLIENT, pair)
-        self.relay = Relay(
-            leg,
-            make_dialect(dialect),
-            timeouts=TimeoutsConfig.model_validate(timeouts),
-            limits=LimitsConfig.model_validate(limits),
-            scratch=Scratch(),
-            keeper=self.keeper,
+        known = make_dialect(dialect) if isinstance(dialect, str) else dialect
+        parts = RelayParts(
+            TimeoutsConfig.model_validate(timeouts), LimitsConfig.model_validate(limits), Scratch(), self.keeper
         )
+        self.relay = Relay(leg, known, known.open(), parts)
 
     async def run(self) -> None:
         try:
@@ -131,7 +150,7 @@ class Scene:
 
 @asynccontextmanager
 async def relaying(
-    dialect: DialectName = "fastvideo",
+    dialect: str | Dialect = "fastvideo",
     *,
     pair: Pair = trio.testing.memory_stream_pair,
     client: tuple[Leg, FarEnd] | None = None,

@@ -43,7 +43,7 @@ async def test_a_replica_s_close_reaches_the_client_and_its_answer_comes_back(
         await scene.client.close(code, "answer")
         await replica.hears_close(code, "answer")
         assert await scene.over() == End(Side.REPLICA, Cause.CLOSED, CloseInfo(code, reason))
-        assert scene.relay.pair.client.close_sent == CloseInfo(code, reason)
+        assert scene.relay.pair.to_client.close_sent == CloseInfo(code, reason)
         assert scene.ended_at == 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from relay_window import WindowLeg
 from trio.testing import MockClock
 from websockets.frames import Opcode
 
-from trio_router.core.dialects.fastvideo import FastVideo
+from trio_router.core.dialects import Verdict
+from trio_router.core.dialects.fastvideo import FastVideoConversation
+from trio_router.core.framing import Frame
 from trio_router.core.outcome import Side
 
 
@@ -53,8 +56,8 @@ async def test_a_dialect_that_explodes_at_every_turn_still_leaves_no_connection(
         replica = scene.replica()
         await scene.client.text(INIT)
         await replica.hears(Opcode.TEXT, INIT)
-        monkeypatch.setattr(FastVideo, "opening", explode)
-        monkeypatch.setattr(FastVideo, "error", explode)
+        monkeypatch.setattr(FastVideoConversation, "classify_reply", explode)
+        monkeypatch.setattr(FastVideoConversation, "error", explode)
         await replica.text(b"anything")
         await scene.client.hears_end()
         await replica.hears_end()
@@ -65,12 +68,12 @@ async def test_one_session_crashes_and_the_others_live_on(monkeypatch: pytest.Mo
     async with staged(replicas=2) as stage:
         well, well_replica = await stage.session()
         doomed, doomed_replica = await stage.session()
-        right = FastVideo.completes
+        right = FastVideoConversation.replica_says
 
-        def completes(self: FastVideo, payload: bytes) -> bool:
-            return explode() if payload == b"explode" else right(self, payload)
+        def says(self: FastVideoConversation, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+            return explode() if payload() == b"explode" else right(self, frame, payload)
 
-        monkeypatch.setattr(FastVideo, "completes", completes)
+        monkeypatch.setattr(FastVideoConversation, "replica_says", says)
         with structlog.testing.capture_logs() as logs:
             await doomed_replica.text(b"explode")
             await doomed.hears_error("internal_error")
@@ -90,7 +93,7 @@ async def test_one_session_crashes_and_the_others_live_on(monkeypatch: pytest.Mo
 
 
 async def test_a_crash_before_there_is_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FastVideo, "hello", explode)
+    monkeypatch.setattr(FastVideoConversation, "parse_first_message", explode)
     async with staged() as stage:
         client = await stage.client()
         with structlog.testing.capture_logs() as logs:
@@ -104,7 +107,7 @@ async def test_a_crash_before_there_is_a_replica(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_crash_in_the_handshake_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_router.session.accept_client", explode)
+    monkeypatch.setattr("trio_router.session.session.accept_client", explode)
     async with staged() as stage:
         with structlog.testing.capture_logs() as logs:
             async with await stage.connection() as stream:

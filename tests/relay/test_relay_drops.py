@@ -10,14 +10,21 @@ import trio
 from relay_router import BOUND_SECONDS
 from websockets.frames import Frame, Opcode
 
-from trio_router.core.config import TimeoutsConfig
-from trio_router.core.flow import Flow, Scratch
-from trio_router.core.frames import FrameScanner
+from trio_router.core.config import LimitsConfig, TimeoutsConfig
+from trio_router.core.dialects import Opaque
+from trio_router.core.flow import Scratch
 from trio_router.core.outcome import End, Side
+from trio_router.core.relay.filter import FilterEvent, FrameFilter
+from trio_router.core.session.state import SessionState
+from trio_router.keeper import Keeper
 from trio_router.leg import SocketLeg
-from trio_router.pair import Pair
 from trio_router.poller import Poller
-from trio_router.pump import Pump
+from trio_router.relay.pair import Pair
+from trio_router.relay.rules import RelayParts, make_pumps
+
+
+def ignore(event: FilterEvent) -> None:
+    """Nobody listens."""
 
 
 @contextlib.asynccontextmanager
@@ -29,19 +36,18 @@ async def listening_pair() -> AsyncIterator[tuple[Pair, SocketLeg, socket.socket
         near.setblocking(False)
         unused, _ = (stack.enter_context(end) for end in socket.socketpair())
         client = SocketLeg(unused, Side.CLIENT, poller)
-        leg, scratch = SocketLeg(near, Side.REPLICA, poller), Scratch()
-        flows = [
-            Flow(side, FrameScanner(masked=side is Side.CLIENT, hold_bytes=2**20, max_message_bytes=2**20), scratch)
-            for side in (Side.CLIENT, Side.REPLICA)
-        ]
-        up = Pump(flows[0], client, leg, 30)
-        down = Pump(flows[1], leg, client, 30)
-        pair = Pair(client, up, down)
-        pair.replica = leg
+        leg = SocketLeg(near, Side.REPLICA, poller)
+        frame_filter = FrameFilter(SessionState(), Opaque())
+        parts = RelayParts(TimeoutsConfig(), LimitsConfig(), Scratch(), Keeper())
+        to_replica, to_client = make_pumps(parts, frame_filter, ignore)
+        pair = Pair(client, to_replica, to_client, frame_filter)
+        pair.set_replica(leg)
+        to_client.read_from(leg)
+        to_replica.write_to(leg)
         with trio.fail_after(BOUND_SECONDS / 4):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(poller.run)
-                nursery.start_soon(down.run)
+                nursery.start_soon(to_client.run)
                 yield pair, leg, near, far
                 nursery.cancel_scope.cancel()
 
@@ -64,7 +70,7 @@ async def test_a_peer_whose_large_frame_comes_in_drops_is_alive() -> None:
             far.sendall(data[sent : sent + 1])
             await until(lambda before=heard: leg.pulse.heard_at > before)  # type: ignore[misc]
             assert near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1, "until the next ping"
-            assert pair.down.flow.end is None
+            assert pair.to_client.end is None
             leg.pulse.pinged_at = leg.pulse.heard_at
 
 
@@ -76,5 +82,5 @@ async def test_a_peer_that_says_nothing_in_the_middle_of_a_large_frame_is_dead()
         now = leg.pulse.heard_at
         pair.check(now + timeouts.ping_interval_seconds, timeouts)
         pair.check(now + timeouts.dead_peer_seconds, timeouts)
-        assert isinstance(pair.down.flow.end, End)
-        assert pair.down.flow.end.cause == "dead"
+        assert isinstance(pair.to_client.end, End)
+        assert pair.to_client.end.cause == "dead"

@@ -11,7 +11,7 @@ from relay_far import ASSIGNED, INIT, FarEnd
 from relay_router import Stage, staged
 from websockets.frames import Close, Frame, Opcode
 
-from trio_router.pump import CONTROLS_PER_READ
+from trio_router.relay.pump import CONTROLS_PER_READ
 
 TOO_MANY = Close(1002, "too many control frames")
 

@@ -81,7 +81,7 @@ async def test_a_client_without_any_frame_is_dead_at_dead_peer_seconds(clock: Mo
         assert ended(await scene.over()) == ("client", "dead")
         assert scene.ended_at == 46.0
         assert scene.relay.pair.replica is not None
-        assert str(scene.relay.pair.replica.close_sent) == "1001 client is dead"
+        assert str(scene.relay.pair.to_replica.close_sent) == "1001 client is dead"
 
 
 async def answer_pings_until_close(end: FarEnd) -> None:
@@ -120,6 +120,7 @@ async def test_a_slow_client_gets_1008_and_the_replica_is_freed(clock: MockClock
         assert trio.current_time() == 12.0
         leg.grant(1000)  # it wakes up within the close timeout
         await leg.far.hears(Opcode.BINARY, b"video")
+        await leg.far.hears_error("session_rejected")
         await leg.far.hears_close(1008, "client reads too slowly")
         assert ended(await scene.over()) == ("client", "slow")
         assert scene.ended_at == 17.0

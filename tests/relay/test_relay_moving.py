@@ -129,13 +129,16 @@ async def test_a_place_in_the_replica_s_queue_is_no_commitment(clock: MockClock)
         await served(scene)
 
 
-async def test_queue_status_alone_does_not_satisfy_first_reply_seconds(clock: MockClock) -> None:
-    async with relaying(timeouts={"ping_interval_seconds": 50}) as scene:
+async def test_a_replica_that_queues_the_client_and_says_so_keeps_it(clock: MockClock) -> None:
+    """Each of its messages is a sign of life; only silence loses the session."""
+    async with relaying(timeouts={"ping_interval_seconds": 1000, "dead_peer_seconds": 2000}) as scene:
         first = await begun(scene)
-        await trio.sleep(29)
-        await first.text(QUEUED)
+        for _ in range(10):
+            await trio.sleep(29)
+            await first.text(QUEUED)
         await first.hears_end()
-        assert trio.current_time() == 30.0
+        assert trio.current_time() == 320.0
+        assert [ended(end) for end in scene.offers.failed] == [("replica", "silent")]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ async def test_its_pings_are_answered_by_the_router(clock: MockClock) -> None:
 
 async def test_it_is_pinged_and_dies_like_any_other(clock: MockClock) -> None:
     async with relaying(timeouts={"close_seconds": 1}) as scene:
+        await scene.client.text(INIT)
         for seconds in (20.0, 40.0):
             assert (await scene.client.hear()).opcode is Opcode.PING
             assert trio.current_time() == seconds
@@ -59,7 +60,7 @@ async def test_its_close_is_answered_and_the_search_is_given_up(clock: MockClock
         await scene.client.hears_close(4000, "changed my mind")
         assert await scene.over() == End(Side.CLIENT, Cause.CLOSED, CloseInfo(4000, "changed my mind"))
         assert scene.ended_at == 0.0
-        assert scene.relay.ended_in is Phase.CONNECTING
+        assert scene.relay.state.ended_in is Phase.CONNECTING
 
 
 async def test_it_vanishes_and_the_search_is_given_up(clock: MockClock) -> None:
@@ -136,7 +137,7 @@ async def test_its_place_in_the_line_is_told_while_it_talks(clock: MockClock) ->
         await wait_all_tasks_blocked()
         for position in (3, 2, 1):
             await scene.client.text(b"waiting")
-            scene.relay.tell_place(position, 3, None)
+            scene.relay.position(position, 3, None)
             found = await scene.client.hear()
             assert bytes(found.data).startswith(b'{"type": "queue_status", "position": %d' % position)
         assert trio.current_time() == 0.0
@@ -148,7 +149,7 @@ async def test_what_it_has_not_read_yet_is_bounded_by_slow_seconds(clock: MockCl
     async with relaying(client=(leg, leg.far), timeouts=timeouts) as scene:
         await scene.client.text(INIT)
         await wait_all_tasks_blocked()
-        scene.relay.tell_place(1, 1, None)
+        scene.relay.position(1, 1, None)
         assert ended(await scene.over()) == ("client", "slow")
         assert scene.ended_at == 13.0
 
@@ -158,7 +159,7 @@ async def test_a_replica_found_while_the_client_s_outbox_waits_is_not_read_ahead
     async with relaying(client=(leg, leg.far)) as scene:
         await scene.client.text(INIT)
         await wait_all_tasks_blocked()
-        scene.relay.tell_place(1, 1, None)
+        scene.relay.position(1, 1, None)
         await wait_all_tasks_blocked()
         near, replica = connected(Side.REPLICA, trio.testing.lockstep_stream_pair)
         scene.offers.offer(near)
@@ -169,4 +170,4 @@ async def test_a_replica_found_while_the_client_s_outbox_waits_is_not_read_ahead
             for _ in range(100):
                 await replica.binary(bytes(1000))
         assert patience.cancelled_caught
-        assert sum(map(len, scene.relay.pair.down.outbox)) < 5000
+        assert sum(map(len, scene.relay.pair.to_client.outbox)) < 5000

@@ -44,7 +44,7 @@ async def test_a_client_that_dies_in_a_frame_that_is_cut_through_aborts_the_repl
 
 async def test_a_client_that_pings_without_reading_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its socket is full of pongs while the poller's own step has more to say to it."""
-    monkeypatch.setattr("trio_router.pump.CONTROLS_PER_READ", 1_000_000)  # else so many end the session
+    monkeypatch.setattr("trio_router.relay.pump.CONTROLS_PER_READ", 1_000_000)  # else so many end the session
     async with staged(replicas=1) as stage, trio.open_nursery() as nursery:
         await stage.session()  # holds the only slot
         client = await stage.client()
@@ -58,10 +58,10 @@ async def test_a_client_that_pings_without_reading_harms_nobody(monkeypatch: pyt
         nursery.start_soon(flood)
         session = list(stage.router.services.book.open.values())[-1]
         relay = session._relay  # type: ignore[attr-defined]
-        while not relay.pair.down.outbox:  # noqa: ASYNC110  # no event tells it
+        while not relay.pair.to_client.outbox:  # noqa: ASYNC110  # no event tells it
             await trio.sleep(0.002)
         await wait_all_tasks_blocked()
-        assert sum(map(len, relay.pair.down.outbox)) < 1_000_000
+        assert sum(map(len, relay.pair.to_client.outbox)) < 1_000_000
         nursery.cancel_scope.cancel()
     # What the router's tasks raised would have come out of the stage.
 

@@ -43,15 +43,26 @@ def _busy(message: str, reason: str) -> Farewell:
 FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
     (Side.CLIENT, Cause.VANISHED): Farewell(to_replica=_GONE),
     (Side.CLIENT, Cause.DEAD): Farewell(CloseInfo(1001, "no answer to pings"), CloseInfo(1001, "client is dead")),
-    (Side.CLIENT, Cause.SLOW): Farewell(CloseInfo(1008, "client reads too slowly"), CloseInfo(1001, "client is stuck")),
-    (Side.CLIENT, Cause.SILENT): Farewell(CloseInfo(1008, "no first message")),
+    (Side.CLIENT, Cause.SLOW): Farewell(
+        CloseInfo(1008, "client reads too slowly"),
+        CloseInfo(1001, "client is stuck"),
+        Apology("session_rejected", "router: the client reads too slowly"),
+    ),
+    (Side.CLIENT, Cause.SILENT): Farewell(
+        CloseInfo(1008, "no first message"), None, Apology("invalid_message", "router: no first message came")
+    ),
+    (Side.CLIENT, Cause.POISON): Farewell(
+        CloseInfo(1008, "invalid_message"),
+        CloseInfo(1001, "session was refused"),
+        Apology("invalid_message", "router: this message makes replicas fail", retryable=False),
+    ),
     (Side.CLIENT, Cause.PRESET): Farewell(
         CloseInfo(1008, "preset_mismatch"),
         None,
         Apology("preset_mismatch", "router: no replica serves this preset", retryable=False),
     ),
     (Side.CLIENT, Cause.CLIENT_LIMIT): _busy("too many sessions of this client", "per_client_limit"),
-    (Side.REPLICA, Cause.COMPLETED): Farewell(CloseInfo(1000, "")),
+    (Side.REPLICA, Cause.COMPLETED): Farewell(CloseInfo(1000, ""), CloseInfo(1000, "")),
     (Side.REPLICA, Cause.VANISHED): Farewell(_FAILED_CLOSE, None, _FAILED),
     (Side.REPLICA, Cause.DEAD): Farewell(_FAILED_CLOSE, CloseInfo(1001, "no answer to pings"), _FAILED),
     (Side.REPLICA, Cause.SLOW): Farewell(_FAILED_CLOSE, CloseInfo(1001, "replica is stuck"), _FAILED),
@@ -84,7 +95,7 @@ FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
     ),
 }
 
-_WRONG: Final = {Cause.PROTOCOL_ERROR: 1002, Cause.TOO_BIG: 1009, Cause.INVALID: 1003}
+_WRONG: Final = {Cause.PROTOCOL_ERROR: 1002, Cause.INVALID_TEXT: 1007, Cause.TOO_BIG: 1009, Cause.INVALID: 1003}
 
 
 def farewell(end: End, *, other_told: bool) -> Farewell:
@@ -92,7 +103,7 @@ def farewell(end: End, *, other_told: bool) -> Farewell:
     if end.cause is Cause.CLOSED:
         if other_told:
             return Farewell()  # its answer comes back through the other direction
-        return Farewell(to_client=end.close) if end.side is Side.CLIENT else Farewell(_FAILED_CLOSE, None, _FAILED)
+        return Farewell(to_client=end.close)
     if end.cause in _WRONG:
         verdict = CloseInfo(_WRONG[end.cause], end.detail)
         if end.side is Side.REPLICA:

@@ -23,15 +23,28 @@ class StartError(RouterError, OSError):
 
 
 class DialError(RouterError):
-    """A replica did not take a connection. ``refused`` means that it answered and said no: it is up, but busy.
-    ``status`` is the HTTP status that it answered the upgrade with, if it did.
+    """A replica did not take a connection. The text is for operators and may name addresses; it never goes to a client.
 
-    The text is for operators and may name addresses; it never goes to a client.
+    ``refused``: it answered and said no: it is up, but busy. ``status`` is the HTTP status that it answered the upgrade
+    with, if it did. ``reached``: the client's request had reached it, so what the client said may be the cause.
+    ``timed_out``: it gave no answer in time. ``own``: the router's own trouble (no file descriptors), not the replica's.
     """
 
-    def __init__(self, message: str, *, refused: bool = False, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused: bool = False,
+        status: int | None = None,
+        reached: bool = False,
+        timed_out: bool = False,
+        own: bool = False,
+    ) -> None:
         self.refused = refused
         self.status = status
+        self.reached = reached or status is not None
+        self.timed_out = timed_out
+        self.own = own
         #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
         self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)

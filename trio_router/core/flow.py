@@ -3,7 +3,8 @@
 Feed and ask, nothing calls back:
 
 1. `Flow.room` says where the next bytes belong; somebody reads ``n`` bytes there and calls `Flow.feed`.
-2. While `Flow.event` is a frame, somebody looks at it and calls `Flow.resume`, keeping or dropping it.
+2. While `Flow.event` is a frame, somebody looks at it and calls `Flow.resume`, keeping or dropping it. `Flow.error` says
+   that the bytes are no frames: nothing behind them goes on.
 3. `Flow.take` is what may be written now: whole frames, and the beginning of one only if it is longer than
    ``hold_bytes``. It is one contiguous piece of memory and is valid until the next `room`.
 
@@ -17,9 +18,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .frames import FrameScanner
+from .frames import FrameError, FrameScanner
 from .framing import Frame, payload_of
-from .outcome import Cause, End, Side
 
 #: From this size on the rest of a frame is read into a buffer of exactly its size, not through the scratch again.
 LARGE_FRAME_BYTES: Final = 512 * 1024
@@ -70,7 +70,7 @@ class Scratch:
 
 
 class Flow:
-    """One direction. ``side`` is its source; a client's frames are masked, a replica's are not."""
+    """One direction. ``masked``: it comes from a client (RFC 6455 section 5.1)."""
 
     __slots__ = (
         "_behind",
@@ -84,18 +84,16 @@ class Flow:
         "_rest",
         "_scratch",
         "_total",
-        "end",
+        "error",
         "event",
         "masked",
         "scanner",
-        "side",
     )
 
-    def __init__(self, side: Side, scanner: FrameScanner, scratch: Scratch) -> None:
-        self.side = side
+    def __init__(self, scanner: FrameScanner, scratch: Scratch, *, masked: bool) -> None:
         self.scanner = scanner
-        self.masked = side is Side.CLIENT
-        self.end: End | None = None
+        self.masked = masked
+        self.error: FrameError | None = None
         self.event: Frame | None = None
         self._scratch = scratch
         self._rest = b""  # the beginning of a small frame
@@ -159,18 +157,31 @@ class Flow:
         assert self.event is not None
         return payload_of(self._buf, self.event, masked=self.masked)
 
-    def resume(self, *, keep: bool) -> None:
-        """Let the frame in ``event`` go on, or drop it, and look for the next."""
+    def whole(self) -> bytes:
+        """The frame in ``event``, as it came."""
+        assert self.event is not None
+        return bytes(memoryview(self._buf)[self.event.start : self.event.end])
+
+    def cut_before(self) -> bytes:
+        """What may go on and stands before the frame in ``event``; `take` will not give it again."""
+        assert self.event is not None
+        start = self.event.start
+        data = bytes(memoryview(self._buf)[: self._close_up(start) if self._gap >= 0 else start])
+        self._gap, self._behind = 0, start
+        return data
+
+    def resume(self, *, keep: bool, stop: bool = False) -> None:
+        """Let the frame in ``event`` go on, or drop it, and look for the next; ``stop``: nothing behind it counts."""
         found = self.event
         assert found is not None
         pos = found.end
         if not keep:
             self._drop(found.start, found.end)
-        if self.end is None:
-            self._scan(pos)
-        else:
+        if stop:
             self.event = None
-            self._pos = self._end = pos  # nothing behind a close counts
+            self._pos = self._end = pos
+        else:
+            self._scan(pos)
 
     def take(self) -> memoryview:
         """What may be written now; the beginning of a frame behind it is put aside."""
@@ -231,8 +242,6 @@ class Flow:
         scanner = self.scanner
         self._pos = scanner.scan(self._buf, pos, self._end)
         self.event = scanner.event
-        error = scanner.error
-        if error is not None:
-            cause = Cause.TOO_BIG if error.code == 1009 else Cause.PROTOCOL_ERROR
-            self.end = End(self.side, cause, detail=error.reason)
+        if scanner.error is not None:
+            self.error = scanner.error
             self._end = self._pos

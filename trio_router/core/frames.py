@@ -91,6 +91,12 @@ class FrameScanner:
         self.event: Frame | None = None
         self.error: FrameError | None = None
 
+    def set_rules(self, *, watch: frozenset[int], hold_bytes: int, max_message_bytes: int) -> None:
+        """What to stop at, what to hold and what to refuse from the next frame on."""
+        self.watch = watch
+        self.hold_bytes = hold_bytes
+        self.max_message_bytes = max_message_bytes
+
     @property
     def at_boundary(self) -> bool:
         """True where another frame may be put in behind what was let through."""
@@ -220,18 +226,26 @@ class FrameScanner:
             self.message_bytes += size
 
 
-def read_message(buf: bytearray, *, masked: bool) -> tuple[int, bytes] | None:
-    """(opcode, payload) of the first whole message in ``buf``, which holds whole frames; None if there is none yet."""
+def message_frames(buf: bytearray, *, masked: bool) -> list[Frame]:
+    """The data frames of the first message in ``buf``, which holds whole frames; the last one has ``fin`` if all are there."""
     scanner = FrameScanner(masked=masked, hold_bytes=len(buf) + 1, max_message_bytes=len(buf) + 126, watch=WATCH_ALL)
-    pos, opcode, parts = 0, CONTINUATION, []
+    pos = 0
+    frames: list[Frame] = []
     while True:
         scanner.scan(buf, pos, len(buf))
         found = scanner.event
         if found is None:
-            return None
+            return frames
         if found.opcode < CLOSE:
-            opcode = opcode or found.opcode
-            parts.append(payload_of(buf, found, masked=masked))
+            frames.append(found)
             if found.fin:
-                return opcode, b"".join(parts)
+                return frames
         pos = found.end
+
+
+def read_message(buf: bytearray, *, masked: bool) -> tuple[int, bytes] | None:
+    """(opcode, payload) of the first whole message in ``buf``, which holds whole frames; None if there is none yet."""
+    frames = message_frames(buf, masked=masked)
+    if not frames or not frames[-1].fin:
+        return None
+    return frames[0].opcode, b"".join(payload_of(buf, found, masked=masked) for found in frames)

@@ -85,3 +85,19 @@ def payload_of(buf: bytearray, found: Frame, *, masked: bool) -> bytes:
     if not masked:
         return payload
     return apply_mask(payload, bytes(buf[found.payload_start - 4 : found.payload_start]))
+
+
+def close_fault(payload: bytes) -> tuple[int, str] | None:
+    """(close code, reason) that a wrong close frame's body deserves (sections 5.5.1 and 7.4); None if it is right."""
+    if not payload:
+        return None
+    if len(payload) == 1:
+        return PROTOCOL_ERROR, "a close frame has a body of one byte"
+    code = int.from_bytes(payload[:2], "big")
+    if not (1000 <= code <= 1014 and code not in UNSENDABLE_CODES) and not 3000 <= code < 5000:
+        return PROTOCOL_ERROR, f"close code {code} must not be sent"
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return 1007, "a close reason is not UTF-8"
+    return None

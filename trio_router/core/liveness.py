@@ -24,6 +24,10 @@ class Pulse:
         self.heard_at = now
         self.pinged_at = now
 
+    def excuse(self, now: float) -> None:
+        """Silence up to now means nothing: nobody was reading."""
+        self.heard_at = now
+
     def check(self, now: float, timeouts: TimeoutsConfig) -> Verdict:
         """What to do now. A PING counts as done."""
         if now - self.heard_at >= timeouts.dead_peer_seconds:

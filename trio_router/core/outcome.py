@@ -36,10 +36,12 @@ class Cause(StrEnum):
     COMPLETED = "completed"  # the replica announced the end of the stream, then dropped TCP: a normal end
     VANISHED = "vanished"  # the connection ended or broke without a close frame
     PROTOCOL_ERROR = "protocol_error"  # bytes that are not WebSocket frames
+    INVALID_TEXT = "invalid_text"  # a text that must be UTF-8 is not
     TOO_BIG = "message_too_big"
     SLOW = "slow"  # accepted no byte for slow_seconds
     DEAD = "dead"  # gave no frame for dead_peer_seconds, pings unanswered
     INVALID = "invalid_message"  # the first message is not what the dialect starts with
+    POISON = "message_fault"  # two replicas failed in the same way at what the client said
     SILENT = "silent"  # no first message within first_message_seconds
     HANDSHAKE_FAILED = "handshake_failed"  # the upgrade request was refused or never completed
     NO_REPLICA = "no_replica"  # no replica is healthy
@@ -69,7 +71,8 @@ class CloseInfo:
 class End:
     """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any.
 
-    ``retry_after`` (seconds) is told to a client that is sent away.
+    ``retry_after`` (seconds) is told to a client that is sent away. ``status`` is the HTTP status that a replica answered
+    the upgrade with, where the client gets the same.
     """
 
     side: Side
@@ -77,6 +80,7 @@ class End:
     close: CloseInfo | None = None
     detail: str = ""
     retry_after: float | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,13 @@ class Outcome:
     seconds: float = 0.0
     replica: str | None = None
     tries: tuple[Try, ...] = ()
+    path: str | None = None
+    preset: str | None = None
+    request_id: str | None = None
+    queue_seconds: float | None = None
+    dial_seconds: float | None = None
+    first_frame_seconds: float | None = None
+    first_media_seconds: float | None = None
 
     @property
     def label(self) -> str:
@@ -136,6 +147,18 @@ class Outcome:
             "bytes_down": self.down.bytes,
             "messages_up": self.up.messages,
             "messages_down": self.down.messages,
+            "path": self.path,
+            "preset": self.preset,
+            "request_id": self.request_id,
+            "queue_seconds": _rounded(self.queue_seconds, 1),
+            "dial_ms": _rounded(self.dial_seconds, 1000),
+            "first_frame_ms": _rounded(self.first_frame_seconds, 1000),
+            "first_media_ms": _rounded(self.first_media_seconds, 1000),
             "tries": [f"{tried.replica}: {tried.why}" for tried in self.tries] or None,
         }
         return {key: value for key, value in known.items() if value is not None}
+
+
+def _rounded(seconds: float | None, factor: int) -> float | None:
+    """Seconds in another unit, to a precision that people read."""
+    return None if seconds is None else round(seconds * factor, 3 if factor == 1 else 1)

@@ -149,7 +149,7 @@ class ReplicaRegistry:
         """It is up but full: not asked again for a moment, unless it reports room."""
         replica.full_until = now + FULL_SECONDS
 
-    def session_failed(self, replica: Replica, error: str, *, now: float, opened: bool = False) -> bool:
+    def session_failed(self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None) -> bool:
         """A dial failed or the replica died under a session, ``opened``: behind its commit point.
 
         Returns whether its status changed.
@@ -168,6 +168,12 @@ class ReplicaRegistry:
             self._eject(replica, now)
         self._reprieve(now)
         return changed
+
+    # SHIM
+    def slot_connected(self, slot: Slot, *, now: float) -> None: ...
+    def request_refused(self, replica: Replica, status: int, *, now: float, client: str) -> None: ...
+    def request_accepted(self, replica: Replica, *, now: float) -> None: ...
+    def suspect_dial(self, replica: Replica, error: str, *, now: float) -> None: ...
 
     # What the health loop reports
 

@@ -63,15 +63,15 @@ class Upgrade:
             words = (
                 f"answered HTTP {status}" if status else "hung up before it answered" if not head else "spoke no HTTP"
             )
-            raise DialError(words, refused=status in REFUSING_STATUS, status=status or None)
+            raise DialError(words, refused=status in REFUSING_STATUS, status=status or None, reached=True)
         if UNFIT.search(b"".join(lines)):
-            raise DialError("answered a wrong handshake: control characters in its head")
+            raise DialError("answered a wrong handshake: control characters in its head", reached=True)
         headers = parse_fields(lines)
         fields = dict(headers)
         chosen = fields.get(b"sec-websocket-protocol", b"").decode("latin-1") or None
         wrong = self._wrong(fields, chosen, key)
         if wrong:
-            raise DialError(f"answered a wrong handshake: {wrong}")
+            raise DialError(f"answered a wrong handshake: {wrong}", reached=True)
         return chosen, headers
 
     def _wrong(self, fields: dict[bytes, bytes], chosen: str | None, key: bytes) -> str | None:

@@ -61,6 +61,8 @@ class TimeoutsConfig(Block):
         description="A leg that accepted not one byte for so long while data waits is given up, which frees the GPU.",
     )
 
+    suspect_seconds: Seconds = Field(default=5.0, description="SHIM")
+
     @model_validator(mode="after")
     def _ping_before_death(self) -> TimeoutsConfig:
         if self.ping_interval_seconds >= self.dead_peer_seconds:

@@ -1,18 +1,22 @@
-"""What the router understands of the JSON messages. One file a dialect; `make_dialect` knows them by name."""
+"""What the router understands of the messages. One file a dialect; `make_dialect` knows them by name."""
 
 from __future__ import annotations
 
-from trio_router.core.config.blocks import Dialect as DialectName
+from collections.abc import Mapping
 
-from .base import ClientHello, Dialect, Verdict
+from .base import Conversation, Dialect, FirstMessage, Message, Verdict
 from .dreamverse import Dreamverse
 from .fastvideo import FastVideo
 from .opaque import Opaque
 
-__all__ = ["ClientHello", "Dialect", "Verdict", "make_dialect"]
+__all__ = ["Conversation", "Dialect", "FirstMessage", "Message", "Opaque", "Verdict", "make_dialect"]
 
 
-def make_dialect(name: DialectName) -> Dialect:
-    """The dialect by the name that the configuration uses. Dialects keep no state; one serves all sessions."""
-    dialects: dict[DialectName, Dialect] = {"fastvideo": FastVideo(), "dreamverse": Dreamverse(), "opaque": Opaque()}
-    return dialects[name]
+def make_dialect(name: str, given: Mapping[str, Dialect] | None = None) -> Dialect:
+    """The dialect by the name that the configuration uses; ``given`` from Python come before the router's own.
+
+    Raises:
+        KeyError: nobody knows the name.
+    """
+    own: dict[str, Dialect] = {"fastvideo": FastVideo(), "dreamverse": Dreamverse(), "opaque": Opaque()}
+    return {**own, **(given or {})}[name]

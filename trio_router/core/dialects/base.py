@@ -1,64 +1,115 @@
-"""What a dialect answers. All of it is pure: messages in, verdicts and messages out."""
+"""What the router must know of a protocol that is spoken through it. All of it is pure: messages in, verdicts out.
+
+A `Dialect` is one object for all sessions: facts and patience. `Dialect.open` gives a `Conversation`, which follows one
+session; a dialect that has nothing to remember gives the same object to all.
+
+A new dialect subclasses `Opaque`, overrides what it knows, and is handed to the router:
+``Router(config, dialects={"mine": Mine()})``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trio_router.core.framing import Frame
 from trio_router.core.outcome import CloseInfo
 
 
 class Verdict(Enum):
-    """What a replica's frame means before the commit point."""
+    """What a replica's frame or close means."""
 
     PASS = auto()  # give it to the client; the session can still be moved
+    HOLD = auto()  # give it to the client at the commit point, not before; a retry drops it
     COMMIT = auto()  # give it to the client; from here on the session stays
     REFUSED = auto()  # keep it from the client; the replica has no room for the session
     FAILED = auto()  # keep it from the client; the replica says that it failed
+    FINISHED = auto()  # give it to the client; then the router ends the session, because the replica never would
+
+
+class Message(NamedTuple):
+    """A message of the router's own to a client: TEXT or BINARY, and the payload."""
+
+    opcode: int
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class ClientHello:
-    """What a client's first message says about where it wants to go. ``problem`` set: it is refused with these words."""
+class FirstMessage:
+    """What a client's first message says about where it wants to go. ``problem`` set: it is refused with that text."""
 
     client_id: str | None = None
     preset: str | None = None
     problem: str | None = None
 
 
+class Conversation(Protocol):
+    """One session, as its dialect understands it. ``payload()`` gives the frame's payload and costs a copy of it."""
+
+    def parse_first_message(self, message: bytes, *, text: bool) -> FirstMessage:
+        """Read a client's first message (only where the client speaks first)."""
+        ...
+
+    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+        """Judge a replica's frame, never a close, before the commit point."""
+        ...
+
+    def classify_close(self, close: CloseInfo) -> Verdict:
+        """Judge a close frame before the commit point: COMMIT (it is the answer to this client), REFUSED or FAILED.
+
+        It may depend on what `classify_reply` saw before it.
+        """
+        ...
+
+    def client_says(self, frame: Frame, payload: Callable[[], bytes]) -> None:
+        """A frame of the client after the commit point, of those that ``client_watch`` names."""
+        ...
+
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+        """A text frame of the replica after the commit point, if ``replica_watch`` names them: PASS or FINISHED."""
+        ...
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the connection's end without a close frame would be the normal end of the session now."""
+        ...
+
+    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> Message | None:
+        """An error message to the client, or None if the protocol has none."""
+        ...
+
+    def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> Message | None:
+        """A position in the router's queue (1 is next), or None if the protocol has no such message."""
+        ...
+
+
 class Dialect(Protocol):
-    """One understanding of the messages. Methods that return ``bytes | None`` give a text frame's payload, or nothing."""
+    """One protocol. What is None here is taken from the configuration."""
 
     name: str
     #: The client's first message is read before a replica is picked.
     client_speaks_first: bool
-    #: A replica must say something within ``first_reply_seconds``.
+    #: A replica must say something within `first_reply_seconds`.
     replica_must_reply: bool
-    #: What of a replica's frames it wants to read behind the commit point.
-    watch: frozenset[int]
+    #: Whether the client gets the replica's own close code where all replicas that were tried have answered with one.
+    passes_refusals: bool
+    #: Opcodes of frames that a conversation wants to see after the commit point.
+    client_watch: frozenset[int]
+    replica_watch: frozenset[int]
+    #: HTTP answers to the upgrade that mean "try another replica", not "this client is refused".
+    refusing_statuses: Collection[int]
+    #: Sessions that a replica serves at once while it has not said so; None: without a limit.
+    default_capacity: int | None
+    #: Seconds for the first reply and without any frame (a busy GPU answers no pings), instead of the timeouts' own.
+    first_reply_seconds: float | None
+    dead_peer_seconds: float | None
+    #: Where to ask a replica how it is, instead of `health_check.path`.
+    probe_path: str | None
+    #: A replica that reports nothing counts as busy for so long after a session.
+    linger_seconds: float
 
-    def hello(self, message: bytes, *, text: bool) -> ClientHello:
-        """Read a client's first message."""
-        ...
-
-    def opening(self, frame: Frame, payload: bytes) -> Verdict:
-        """Read a replica's frame (never a close) before the commit point."""
-        ...
-
-    def refuses(self, close: CloseInfo) -> bool:
-        """Whether a close frame before the commit point means that another replica should be tried."""
-        ...
-
-    def completes(self, payload: bytes) -> bool:
-        """Whether a replica's text message announces the normal end of the stream."""
-        ...
-
-    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> bytes | None:
-        """An error message to the client."""
-        ...
-
-    def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> bytes | None:
-        """A place in the waiting line; 1 is next."""
+    def open(self) -> Conversation:
+        """A session begins."""
         ...

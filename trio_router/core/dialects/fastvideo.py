@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from trio_router.core.frames import WATCH_TEXT
 from trio_router.core.framing import TEXT, Frame
 
-from .base import ClientHello, Verdict
+from .base import Conversation, FirstMessage, Message, Verdict
 from .opaque import Opaque
 
 #: Errors before the commit point that are not the replica's answer to what the client said, and what they mean.
@@ -26,49 +27,75 @@ _COMPLETE: Final = b"ltx2_stream_complete"
 
 
 class FastVideo(Opaque):
-    """See the module. What it does not know passes unread."""
+    """The protocol of `/v1/stream`. What it does not know passes unread."""
+
+    __slots__ = ()
 
     name = "fastvideo"
     client_speaks_first = True
     replica_must_reply = True
-    watch = WATCH_TEXT
+    passes_refusals = False
+    replica_watch = WATCH_TEXT
+    default_capacity: int | None = 1
 
-    def hello(self, message: bytes, *, text: bool) -> ClientHello:
+    def open(self) -> Conversation:
+        """One for each session: it remembers whether the stream is complete."""
+        return FastVideoConversation()
+
+
+class FastVideoConversation(FastVideo):
+    """One session."""
+
+    __slots__ = ("_complete",)
+
+    def __init__(self) -> None:
+        self._complete = False
+
+    def parse_first_message(self, message: bytes, *, text: bool) -> FirstMessage:
         """`session_init_v2`, or what a replica would have answered to anything else (1003, invalid_message)."""
-        fields = _object(message) if text and _is_sane(message) else None
+        fields = parse_object(message) if text and _is_sane(message) else None
         if fields is None:
-            return ClientHello(problem=f"first message must be a JSON object of type {FIRST_MESSAGE!r}")
+            return FirstMessage(problem=f"first message must be a JSON object of type {FIRST_MESSAGE!r}")
         if fields.get("type") != FIRST_MESSAGE:
-            kind = _text(fields.get("type"))  # short: these words go into the log and to the client
-            return ClientHello(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {kind!r}")
-        return ClientHello(client_id=_text(fields.get("client_id")), preset=_text(fields.get("preset")))
+            kind = short_text(fields.get("type"))  # short: it goes into the log and to the client
+            return FirstMessage(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {kind!r}")
+        return FirstMessage(client_id=short_text(fields.get("client_id")), preset=short_text(fields.get("preset")))
 
-    def opening(self, frame: Frame, payload: bytes) -> Verdict:
-        """The replica's place in the line is no commitment; a refusal is not shown to the client."""
+    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+        """A position in the replica's own queue is no commitment; a refusal is not shown to the client."""
         if frame.opcode != TEXT or not frame.fin:
-            return super().opening(frame, payload)
-        fields = _object(payload) or {}
+            return super().classify_reply(frame, payload)
+        fields = parse_object(payload) or {}
         if fields.get("type") == "queue_status":
             return Verdict.PASS
         if fields.get("type") == "error":
-            return REFUSALS.get(_text(fields.get("code")) or "", Verdict.COMMIT)
+            return REFUSALS.get(short_text(fields.get("code")) or "", Verdict.COMMIT)
         return Verdict.COMMIT
 
-    def completes(self, payload: bytes) -> bool:
-        """`ltx2_stream_complete`, behind which the server drops TCP without a close frame."""
-        # The search spares parsing of all the other messages; a prompt may contain the word, so parse then.
-        return _COMPLETE in payload and (_object(payload) or {}).get("type") == _COMPLETE.decode()
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+        """Look for `ltx2_stream_complete`: after it the server drops TCP without a close frame."""
+        if frame.fin and not self._complete:
+            text = payload()
+            # The search spares parsing all other messages; a prompt may contain the word, so then parse.
+            self._complete = _COMPLETE in text and (parse_object(text) or {}).get("type") == _COMPLETE.decode()
+        return Verdict.PASS
 
-    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> bytes | None:
+    @property
+    def may_end(self) -> bool:
+        """After `ltx2_stream_complete`."""
+        return self._complete
+
+    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> Message | None:
         """`{"type":"error", code, message, retryable}` and whatever else is known."""
-        return json.dumps({"type": "error", "code": code, "message": message, "retryable": retryable, **extra}).encode()
+        fields = {"type": "error", "code": code, "message": message, "retryable": retryable, **extra}
+        return Message(TEXT, json.dumps(fields).encode())
 
-    def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> bytes | None:
-        """`{"type":"queue_status", position, queue_depth}` and, when it can be guessed, ``estimated_wait_seconds``."""
+    def queue_status(self, position: int, depth: int, estimate_seconds: float | None) -> Message | None:
+        """`{"type":"queue_status", position, queue_depth}` and, when it can be guessed, `estimated_wait_seconds`."""
         fields: dict[str, Any] = {"type": "queue_status", "position": position, "queue_depth": depth}
         if estimate_seconds is not None:
             fields["estimated_wait_seconds"] = round(estimate_seconds, 1)
-        return json.dumps(fields).encode()
+        return Message(TEXT, json.dumps(fields).encode())
 
 
 def _is_sane(message: bytes) -> bool:
@@ -76,7 +103,8 @@ def _is_sane(message: bytes) -> bool:
     return sum(map(message.count, (b",", b"[", b"{"))) <= MAX_VALUES
 
 
-def _object(message: bytes) -> dict[str, Any] | None:
+def parse_object(message: bytes) -> dict[str, Any] | None:
+    """A JSON object; None for anything else."""
     try:
         value = json.loads(message)
     except (ValueError, RecursionError):
@@ -84,7 +112,7 @@ def _object(message: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _text(value: object) -> str | None:
+def short_text(value: object) -> str | None:
     """A short text; JSON can spell half a surrogate pair, which no encoding can."""
     if not isinstance(value, str) or not 0 < len(value) <= 256:
         return None

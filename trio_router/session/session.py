@@ -15,13 +15,13 @@ import trio
 from trio_router.core.config import StreamConfig
 from trio_router.core.head import Headers, RequestHead, end_to_end, forwarded_headers
 from trio_router.core.outcome import Cause, End, Outcome, Phase, Side, Traffic, Try
+from trio_router.core.replica import Replica
 from trio_router.core.upgrade import Upgrade
 from trio_router.handshake import HeadStream, accept_client, reject_client
 from trio_router.leg import Leg, make_leg
-from trio_router.placement import Placement
-from trio_router.relay import Relay
-from trio_router.services import Services
-from trio_router.upstream import Dialled
+from trio_router.relay import Attempt, Relay
+from trio_router.session.context import Services
+from trio_router.session.placement import Placement
 
 log = structlog.get_logger("trio_router.session")
 
@@ -31,13 +31,22 @@ _RUN = os.urandom(4).hex()  # so that ids of two runs differ
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An upgrade request that has been read and not answered; owns the connection. ``client`` is its IP address."""
+    """An upgrade request that has been read and not answered; owns the connection.
+
+    ``client`` is its IP address, ``port`` its TCP port (0: not known).
+    """
 
     stream: trio.abc.Stream
     head: HeadStream
     request: RequestHead
     client: str
     scheme: str
+    port: int = 0
+
+    def request_id(self, session_id: str) -> str:
+        """The one that a proxy in front of us gave it, or the session's own."""
+        given = self.request.get(b"x-request-id")
+        return session_id if given is None else given.decode("latin-1")
 
     def upgrade(self, session_id: str, subprotocols: tuple[str, ...]) -> Upgrade:
         """What a replica is asked for in this client's name."""
@@ -53,33 +62,42 @@ class Arrival:
 
 
 class Session:
-    """See the module. `run` it once; what it holds is given back whatever happens."""
+    """`run` it once; what it holds is given back whatever happens."""
 
     __slots__ = (
         "_arrival",
+        "_conversation",
         "_dialect",
         "_offered",
+        "_path",
         "_placement",
         "_relay",
+        "_request_id",
         "_services",
         "_stopped",
         "client",
         "id",
         "opened_at",
+        "port",
     )
 
     def __init__(self, services: Services, arrival: Arrival, stream: StreamConfig) -> None:
         self.id = f"{_RUN}-{next(_NUMBERS)}"
         self.client = arrival.client
+        self.port = arrival.port
         self.opened_at = trio.current_time()
         self._services = services
         self._arrival: Arrival | None = arrival
+        self._path = stream.path
+        self._request_id = arrival.request_id(self.id)
         self._dialect = services.dialects[stream.path]
+        self._conversation = self._dialect.open()
         self._offered = arrival.request.subprotocols
         # Where the client speaks first, it is answered before there is a replica that could choose.
         offered = self._offered[:1] if self._dialect.client_speaks_first else self._offered
-        self._placement = Placement(services, self._dialect, arrival.request, arrival.upgrade(self.id, offered))
-        self._placement.arrive(arrival.client, stream)
+        upgrade = arrival.upgrade(self.id, offered)
+        self._placement = Placement(services, self._dialect, arrival.request, upgrade, address=arrival.client)
+        self._placement.arrive(stream)
         self._relay: Relay | None = None
         self._stopped: End | None = None
 
@@ -107,14 +125,19 @@ class Session:
         return self._placement.visit.wish.key
 
     def traffic(self) -> tuple[Traffic, Traffic]:
-        """(upstream, downstream) so far."""
+        """(from the client, from the replica) so far."""
         return self._relay.pair.traffic() if self._relay else (Traffic(), Traffic())
 
     def stop(self, cause: Cause) -> None:
-        """End it in the router's name, with the words that belong to the cause. Returns at once."""
+        """End it in the router's name, with the frames that belong to the cause. Returns at once."""
         self._stopped = End(Side.ROUTER, cause)
         if self._relay is not None:
             self._relay.stop(self._stopped)
+
+    def probe_failed(self, replica: Replica) -> None:
+        """A probe of this replica failed: if it is the session's, ask it for a sign of life now."""
+        if self._relay is not None and self._placement.replica is replica:
+            self._relay.suspect_replica()
 
     # Its life
 
@@ -137,10 +160,10 @@ class Session:
             self._account(end, replica)
 
     async def _shake_hands(self) -> Leg | End:
-        """The client's leg behind its handshake; where the dialect allows it, a replica has been asked before."""
+        """The client's connection after its handshake; where the dialect allows it, a replica has been asked before."""
         arrival = self._arrival
         assert arrival is not None
-        first = await self._placement.first(arrival.request)
+        first = await self._placement.connect_early()
         try:
             accepted = await self._answer(arrival, first)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -150,16 +173,16 @@ class Session:
         self._arrival = None
         return make_leg(arrival.stream, Side.CLIENT, self._services.poller, arrival.head.early)
 
-    async def _answer(self, arrival: Arrival, first: Dialled | End | None) -> bool:
+    async def _answer(self, arrival: Arrival, first: Attempt | End | None) -> bool:
         """Answer the client's upgrade request, within the handshake timeout."""
         status, extra = None, Headers()
         chosen = self._offered[0] if self._offered else None
-        if isinstance(first, Dialled):
+        if isinstance(first, Attempt):
             chosen, extra = first.subprotocol, end_to_end(first.headers)
-        elif isinstance(first, End) and first.cause is Cause.HANDSHAKE_FAILED:
-            status = int(first.detail)
+        elif isinstance(first, End):
+            status = first.status
         else:
-            self._placement.promise(chosen)
+            self._placement.fix_subprotocol(chosen)
         extra += self._placement.cookie(secure=arrival.scheme == "https")
         seconds = self._services.config.timeouts.handshake_seconds
         if status is not None:
@@ -168,36 +191,36 @@ class Session:
         return await accept_client(arrival.head, arrival.request, subprotocol=chosen, headers=extra, seconds=seconds)
 
     def _relay_for(self, client: Leg) -> Relay:
-        log.info("session opened", session=self.id, client=self.client, replica=self.replica)
-        services = self._services
-        self._relay = Relay(
-            client,
-            self._dialect,
-            timeouts=services.config.timeouts,
-            limits=services.config.limits,
-            scratch=services.scratch,
-            keeper=services.keeper,
-        )
+        self._services.events.session_opened(self)
+        self._relay = Relay(client, self._dialect, self._conversation, self._services.relay_parts)
         if self._stopped is not None:  # while it was shaking hands
             self._relay.stop(self._stopped)
         return self._relay
 
     def _account(self, end: End, replica: str | None) -> None:
         relay, (up, down) = self._relay, self.traffic()
+        pair, timing = (relay.pair, relay.timing) if relay else (None, None)
         outcome = Outcome(
             side=end.side,
-            phase=relay.ended_in if relay else Phase.HANDSHAKE,
+            phase=relay.state.ended_in if relay else Phase.HANDSHAKE,
             cause=end.cause,
             detail=end.detail,
-            client_sent=relay.pair.client.close_sent if relay else None,
-            client_got=relay.pair.client.close_got if relay else None,
-            replica_sent=relay.pair.replica.close_sent if relay and relay.pair.replica else None,
-            replica_got=relay.pair.replica.close_got if relay and relay.pair.replica else None,
+            client_sent=pair.to_client.close_sent if pair else None,
+            client_got=pair.to_replica.close_received if pair else None,
+            replica_sent=pair.to_replica.close_sent if pair else None,
+            replica_got=pair.to_client.close_received if pair else None,
             up=up,
             down=down,
             seconds=trio.current_time() - self.opened_at,
             replica=replica,
             tries=self.tries,
+            path=self._path,
+            preset=self._placement.visit.wish.preset,
+            request_id=self._request_id,
+            queue_seconds=timing.queue_seconds if timing else None,
+            dial_seconds=timing.dial_seconds if timing else None,
+            first_frame_seconds=timing.first_frame_seconds if timing else None,
+            first_media_seconds=timing.first_media_seconds if timing else None,
         )
         self._services.book.end(self, outcome)
-        log.info("session ended", session=self.id, client=self.client, key=self.key, **outcome.fields())
+        self._services.events.session_ended(self, outcome)

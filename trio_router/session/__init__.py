@@ -1,0 +1,1 @@
+"""One client's life: its handshake, its replica, its outcome."""

@@ -1,0 +1,65 @@
+"""What the sessions of one router share. Wired in `app`, used by `listener` and the sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trio_router.admission import Admission
+from trio_router.core.book import SessionBook
+from trio_router.core.config import RouterConfig
+from trio_router.core.dialects import Dialect, make_dialect
+from trio_router.core.events import Events
+from trio_router.core.flow import Scratch
+from trio_router.core.registry import ReplicaRegistry
+from trio_router.identity import Identities
+from trio_router.keeper import Keeper
+from trio_router.poller import Poller
+from trio_router.relay.rules import RelayParts
+from trio_router.upstream import Dialler
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each for a router. ``dialects`` by stream path."""
+
+    config: RouterConfig
+    registry: ReplicaRegistry
+    admission: Admission
+    identities: Identities
+    book: SessionBook
+    poller: Poller
+    keeper: Keeper
+    dialler: Dialler
+    relay_parts: RelayParts
+    dialects: dict[str, Dialect]
+    events: Events
+
+
+def make_services(
+    config: RouterConfig,
+    registry: ReplicaRegistry | None = None,
+    *,
+    events: Events | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+) -> Services:
+    """Everything that a router needs, nothing of it started.
+
+    ``dialects`` are an embedder's own, by the names that the configuration uses.
+    """
+    registry = registry or ReplicaRegistry(config)
+    poller, keeper = Poller(), Keeper()
+    identities = Identities(config, registry)
+    return Services(
+        config=config,
+        registry=registry,
+        admission=Admission(config, registry, identities),
+        identities=identities,
+        book=SessionBook(),
+        poller=poller,
+        keeper=keeper,
+        dialler=Dialler(config, poller, keeper),
+        relay_parts=RelayParts(config.timeouts, config.limits, Scratch(), keeper),
+        dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
+        events=events or Events(),
+    )
