@@ -51,7 +51,7 @@ def test_scan_one_masked_text_frame(benchmark: BenchmarkFixture) -> None:
 def test_pass_one_frame_through_a_flow(benchmark: BenchmarkFixture) -> None:
     data = frame(BINARY, bytes(128))
     scratch = Scratch()
-    flow = Flow(Side.REPLICA, scanner(), scratch)
+    flow = Flow(scanner(), scratch, masked=False)
 
     def go() -> memoryview:
         flow.room()[: len(data)] = data

@@ -152,7 +152,7 @@ def test_a_close_is_answered_by_the_other_side_if_that_was_told(told: bool) -> N
         assert by_client == by_replica == Farewell()
     else:
         assert by_client == Farewell(to_client=CloseInfo(4123, "by itself"))
-        assert by_replica.to_client == CloseInfo(1011, "worker_failed")
+        assert by_replica == Farewell(to_client=CloseInfo(4123, "by itself"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def make_flow(
     scratch: Scratch, *, side: Side = Side.REPLICA, hold: int = MIB, watch: frozenset[int] = WATCH_ALL
 ) -> Flow:
     scanner = FrameScanner(masked=side is Side.CLIENT, hold_bytes=hold, max_message_bytes=MIB, watch=watch)
-    return Flow(side, scanner, scratch)
+    return Flow(scanner, scratch, masked=side is Side.CLIENT)
 
 
 def put(flow: Flow, data: bytes) -> int:

@@ -39,7 +39,8 @@ class Counting(bytearray):
 
 
 def client_flow(scratch: Scratch, watch: frozenset[int] = WATCH_ALL) -> Flow:
-    return Flow(Side.CLIENT, FrameScanner(masked=True, hold_bytes=4096, max_message_bytes=4096, watch=watch), scratch)
+    scanner = FrameScanner(masked=True, hold_bytes=4096, max_message_bytes=4096, watch=watch)
+    return Flow(scanner, scratch, masked=True)
 
 
 def read(flow: Flow, data: bytes) -> None:

@@ -63,7 +63,7 @@ class Pair:
                 message = conversation.error(error.code, error.message, retryable=error.retryable, **extra)
                 frames = [] if message is None else [frame(message.opcode, message.payload)]
             self._close(self.to_client, plan.to_client, frames)
-        if plan.to_replica is not None and self.replica is not None and not self.to_client.eof:
+        if plan.to_replica is not None and self.replica is not None:
             self._close(self.to_replica, plan.to_replica, [])
 
     def was_closed(self, *, against: Side) -> bool:

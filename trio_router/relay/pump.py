@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from trio_router.core.flow import Flow
-from trio_router.core.framing import CLOSE, Frame
+from trio_router.core.framing import CLOSE, MESSAGE_TOO_BIG, Frame
 from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.core.relay.filter import FORWARD, Decision, FilterEvent
 from trio_router.core.relay.replay import ReplayBuffer
@@ -24,7 +24,6 @@ from trio_router.relay.writer import Writer
 
 #: Pings and pongs in one read: each is looked at, and nobody needs so many.
 CONTROLS_PER_READ: Final = 1000
-_CAUSES: Final = {1007: Cause.INVALID_TEXT, 1009: Cause.TOO_BIG}
 
 #: Decides about a frame; the second argument gives its payload, the third is how many frames came so far.
 Filter = Callable[[Frame, Callable[[], bytes], int], Decision]
@@ -125,7 +124,7 @@ class Pump(Writer):
         if flow.event is not None:
             self._inspect(flow)
         if flow.error is not None and self.end is None:
-            cause = _CAUSES.get(flow.error.code, Cause.PROTOCOL_ERROR)
+            cause = Cause.TOO_BIG if flow.error.code == MESSAGE_TOO_BIG else Cause.PROTOCOL_ERROR
             self.end = End(self.side, cause, detail=flow.error.reason)
         if self._cut_through is not None and not flow.at_boundary:
             self._apply(self._cut_through())

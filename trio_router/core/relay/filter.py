@@ -132,7 +132,7 @@ class FrameFilter:
 
     def _after_commit(self, found: Frame, payload: Callable[[], bytes]) -> Decision:
         if self._conversation.replica_says(found, payload) is Verdict.FINISHED:
-            return Decision(forward=True, end=End(Side.REPLICA, Cause.COMPLETED))
+            return Decision(forward=True, end=End(Side.ROUTER, Cause.COMPLETED))
         return FORWARD
 
     def _media(self, found: Frame) -> Decision:
