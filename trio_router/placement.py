@@ -21,7 +21,6 @@ from trio_router.core.outcome import Cause, End, Phase, Side, Try
 from trio_router.core.registry import Slot
 from trio_router.core.replica import Replica
 from trio_router.core.upgrade import Upgrade
-from trio_router.health import log_ejection, log_flip
 from trio_router.leg import Leg
 from trio_router.relay import Relay
 from trio_router.services import Services
@@ -224,9 +223,9 @@ class Placement:
     def _blame(self, replica: Replica, why: str) -> None:
         now, ejected_until = trio.current_time(), replica.ejected_until
         if self._services.registry.session_failed(replica, why, now=now, opened=self._committed):
-            log_flip(replica, why)
+            self._services.events.replica_changed(replica, why)
         if replica.ejected_until > max(now, ejected_until):
-            log_ejection(replica, why, seconds=replica.ejected_until - now)
+            self._services.events.replica_ejected(replica, why, seconds=replica.ejected_until - now)
 
     def _release(self, *, linger: bool = False) -> None:
         slot, self.slot, self._connected = self.slot, None, False

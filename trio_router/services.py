@@ -8,8 +8,10 @@ from .admission import Admission
 from .core.book import SessionBook
 from .core.config import RouterConfig
 from .core.dialects import Dialect, make_dialect
+from .core.events import Events
 from .core.flow import Scratch
 from .core.registry import ReplicaRegistry
+from .eventlog import EventLog
 from .identity import Identities
 from .keeper import Keeper
 from .poller import Poller
@@ -30,10 +32,13 @@ class Services:
     dialler: Dialler
     scratch: Scratch
     dialects: dict[str, Dialect]
+    events: Events
 
 
-def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None) -> Services:
-    """Everything that a router needs, nothing of it started."""
+def make_services(
+    config: RouterConfig, registry: ReplicaRegistry | None = None, *, events: Events | None = None
+) -> Services:
+    """Everything that a router needs, nothing of it started. ``events`` is told what happens; without it, it is logged."""
     registry = registry or ReplicaRegistry(config)
     poller, keeper = Poller(), Keeper()
     identities = Identities(config, registry)
@@ -48,4 +53,5 @@ def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None)
         dialler=Dialler(config, poller, keeper),
         scratch=Scratch(),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect) for stream in config.streams},
+        events=events or EventLog(),
     )
