@@ -38,7 +38,7 @@ class Probe:
     def __init__(
         self, config: RouterConfig, replica: Replica, client: ProbeClient, http_get: HttpGet | None = None
     ) -> None:
-        self._replica = replica
+        self.replica = replica
         self._client = client
         self._injected = http_get
         self._base = replica.endpoint.base
@@ -97,6 +97,6 @@ class Probe:
             return read_report(said, read_fields(ready.body or b""), asked_at), None
         if self._unread_since is None:
             self._unread_since = asked_at
-        last, since = self._replica.report, self._unread_since
+        last, since = self.replica.report, self._unread_since
         why = ready if isinstance(ready, str) else ready.unread
         return report_without_ready(said, last, asked_at, unread_since=since), why

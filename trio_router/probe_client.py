@@ -6,11 +6,11 @@ body no more than ``BODY_BYTES`` are read. How long it may take is bounded by th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
@@ -67,7 +67,7 @@ class ProbeClient:
         started = time.perf_counter()
         try:
             response = await self._transport.handle_async_request(httpx.Request("GET", url, headers=_HEADERS))
-            async with aclosing(response):
+            async with contextlib.aclosing(response):
                 body, unread = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as exc:
             raise ProbeError(words(exc)) from exc
@@ -79,11 +79,25 @@ async def _read(response: httpx.Response) -> tuple[bytes | None, str | None]:
     if encoding != "identity":
         return None, f"its body is encoded ({_printable(encoding, 40)}), though that was not asked for"
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    chunks = response.aiter_raw()
+    async for chunk in chunks:
         body += chunk
         if len(body) > BODY_BYTES:
+            await _hang_up(response, chunks)
             return None, f"its body is longer than {BODY_BYTES // 1024} KiB"
     return bytes(body), None
+
+
+async def _hang_up(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close the connection in the middle of an answer.
+
+    Reading on from what is closed ends the five generators of httpx and httpcore that are inside each other. If they
+    were only left, the garbage collector would find them, and Trio would warn of each.
+    """
+    await response.aclose()
+    with contextlib.suppress(httpx.HTTPError):
+        async for _ in chunks:
+            pass
 
 
 def words(exc: BaseException) -> str:
