@@ -52,10 +52,12 @@ def test_an_integer_of_any_length_is_the_largest_count(digits: bytes) -> None:
     }
 
 
+NO_COUNTS: list[Any] = [-1, -(10**400), 1.0, 1e300, float("nan"), True, "7", None, [], {}]
+
+
 @pytest.mark.parametrize(
     ("value", "count"),
-    [(0, 0), (7, 7), (MOST, MOST), (MOST + 1, MOST), (10**400, MOST)]
-    + [(value, None) for value in (-1, -(10**400), 1.0, 1e300, float("nan"), True, "7", None, [], {})],
+    [(0, 0), (7, 7), (MOST, MOST), (MOST + 1, MOST), (10**400, MOST), *((value, None) for value in NO_COUNTS)],
 )
 def test_a_count_is_between_none_and_the_most(value: Any, count: int | None) -> None:
     report = read_report({"sessions": value}, {"total_gpus": value}, 5.0)
@@ -85,7 +87,7 @@ def test_while_the_readiness_cannot_be_read_the_last_report_is_kept_for_a_while(
     assert report_without_ready({}, last, later, unread_since=11.0) == Report(later, None, 4)
 
 
-_JSON = st.one_of(
+_JSON: st.SearchStrategy[Any] = st.one_of(
     st.integers(-2, 9),
     st.integers(0, 400).map(lambda exponent: 10**exponent),
     st.floats(),
@@ -96,8 +98,7 @@ _NAMES = ("sessions", "total_gpus", "available_gpus", "ready_gpu_workers", "stat
 
 @given(st.dictionaries(st.sampled_from(_NAMES), _JSON), st.dictionaries(st.sampled_from(_NAMES), _JSON))
 def test_no_answer_breaks_those_who_calculate_with_it(health: dict[str, Any], ready: dict[str, Any]) -> None:
-    fields = [read_fields(json.dumps(said).encode()) for said in (health, ready)]
-    report = read_report(*fields, 1.0)
+    report = read_report(read_fields(json.dumps(health).encode()), read_fields(json.dumps(ready).encode()), 1.0)
     registry = make_registry(2, healthy=False)
     for replica in registry.replicas:
         heal(registry, replica, now=2.0, report=report)
