@@ -32,5 +32,6 @@ async def test_a_broken_turn_of_the_line_is_tried_again(clock: MockClock, monkey
         assert 5 <= len(broken) <= 12, "once a second"
         assert stage.services.admission.broken_turns == len(broken)
         await trio.sleep(2)
+        await third.told(3, 3)
         await third.told(2, 2)
         await first.close()

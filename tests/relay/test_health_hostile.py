@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import struct
 
 import pytest
 import trio
 from relay_hostile import Heard, Hostile, Reply, always, answer, hostile
 
-from trio_router import Replica, ReplicaEndpoint, ReplicaRegistry, RouterConfig
+from trio_router import Replica, ReplicaEndpoint, ReplicaRegistry, RouterConfig, run_health_check_loop
+from trio_router.checking import probe_replicas
 from trio_router.core.report import MOST
 from trio_router.health import probe_once
 from trio_router.probe_client import BODY_BYTES
@@ -155,8 +158,6 @@ async def test_a_body_that_comes_drop_by_drop_has_the_timeout_for_all_of_it(path
 
 
 async def test_what_cannot_be_read_is_told_once_until_it_is_something_else() -> None:
-    from trio_router import run_health_check_loop
-
     pages = {"/health": answer(b"{}"), "/readyz": answer(LONG)}
     heard = Heard()
     async with hostile(always(pages)) as server, trio.open_nursery() as nursery:
@@ -184,6 +185,7 @@ async def test_what_cannot_be_read_is_told_once_until_it_is_something_else() -> 
     [
         (b"", "RemoteProtocolError: Server disconnected without sending a response."),
         (b"\x1b[31m\r\n\r\n", "RemoteProtocolError: illegal status line"),
+        (b"\x1b[31m" + b"x" * 50_000 + b"\r\n\r\n", "RemoteProtocolError: illegal status line"),
         (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000, "RemoteProtocolError: "),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "RemoteProtocolError: peer closed connection"),
     ],
@@ -197,10 +199,16 @@ async def test_an_answer_that_is_none_is_a_failure_in_one_short_line(bytes_: byt
     assert str(replica.health.status) == "unhealthy"
 
 
-async def test_a_reset_is_told_with_its_errno() -> None:
-    import socket
-    import struct
+async def test_the_check_of_a_configuration_says_what_cannot_be_read() -> None:
+    async with hostile(always({"/health": answer(), "/readyz": answer(LONG)})) as server:
+        registry = registry_of(server)
+        rows, good = await probe_replicas(registry.config)
+    assert good
+    assert rows.startswith(f"  {registry.replicas[0].label}: ok in ")
+    assert rows.endswith(f" ms; /readyz: {TOO_LONG}")
 
+
+async def test_a_reset_is_told_with_its_errno() -> None:
     async def reply(path: str, stream: trio.SocketStream) -> None:
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         stream.socket.close()

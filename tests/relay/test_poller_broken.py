@@ -73,5 +73,5 @@ async def test_a_poller_that_is_closed_under_its_task_says_so() -> None:
     poller = Poller()
     with poller:
         pass
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="closed"), trio.fail_after(5):
         await poller.run()
