@@ -15,7 +15,7 @@ from trio_router import Replica, ReplicaEndpoint, ReplicaRegistry, RouterConfig,
 from trio_router.checking import probe_replicas
 from trio_router.core.report import MOST
 from trio_router.health import probe_once
-from trio_router.probe_client import BODY_BYTES
+from trio_router.probe_client import BODY_BYTES, BODY_PIECES
 
 Clock = trio.testing.MockClock
 FOUR = json.dumps({"total_gpus": 4, "available_gpus": 1}).encode()
@@ -81,6 +81,20 @@ async def test_an_endless_body_is_read_up_to_its_limit_and_no_further() -> None:
     assert (str(replica.health.status), replica.report) == ("healthy", None)
     assert replica.health.last_error == f"/health: {TOO_LONG}; /readyz: {TOO_LONG}"
     assert sent < 64 * 2**20  # what the kernel's buffers hold, and not what two seconds carry
+
+
+async def test_a_body_of_tiny_pieces_is_given_up_before_it_is_long() -> None:
+    async def reply(path: str, stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            await stream.send_all(b"1\r\nx\r\n" * 1000)
+
+    replica = await probed(reply)
+    pieces = f"its body comes in more than {BODY_PIECES} pieces"
+    assert (str(replica.health.status), replica.health.last_error) == (
+        "healthy",
+        f"/health: {pieces}; /readyz: {pieces}",
+    )
 
 
 @pytest.mark.parametrize(("size", "read"), [(BODY_BYTES, True), (BODY_BYTES + 1, False)])
