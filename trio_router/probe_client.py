@@ -108,10 +108,13 @@ async def _hang_up(response: httpx.Response, chunks: AsyncIterator[bytes]) -> No
 
 
 def words(exc: BaseException) -> str:
-    """An error in one line: its type, and the errno that caused it; without one, the first message in its causes."""
-    said = ""
+    """An error in one short line: its type and its message, or that of what caused it if it has none.
+
+    httpx says of a lost network no more than "all attempts failed": there it is the errno that caused it.
+    """
+    said, lost = "", isinstance(exc, httpx.NetworkError)
     for cause in _causes(exc):
-        if isinstance(cause, OSError) and cause.errno and type(cause).__module__ == "builtins":
+        if lost and isinstance(cause, OSError) and cause.errno and type(cause).__module__ == "builtins":
             said = f"[Errno {cause.errno}] {os.strerror(cause.errno)}"
             break
         said = said or str(cause)
