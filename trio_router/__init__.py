@@ -6,6 +6,7 @@ from ._version import __version__
 from .app import Router, build_router_app, open_router, run_router, serve_router
 from .core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
 from .core.errors import ConfigError, RouterError
+from .core.events import Events, Refusal
 from .core.health import ReplicaHealth, ReplicaStatus
 from .core.outcome import Outcome
 from .core.registry import ReplicaRegistry
@@ -15,7 +16,9 @@ from .health import run_health_check_loop
 __all__ = [
     "AdminState",
     "ConfigError",
+    "Events",
     "Outcome",
+    "Refusal",
     "Replica",
     "ReplicaEndpoint",
     "ReplicaHealth",

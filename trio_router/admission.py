@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
+import structlog
 import trio
 
 from trio_router.core.config import RouterConfig
@@ -20,6 +21,10 @@ from trio_router.core.registry import ReplicaRegistry, Slot
 from trio_router.core.replica import Replica
 from trio_router.identity import Guest, Identities
 
+log = structlog.get_logger("trio_router.admission")
+
+#: How soon after a turn of the line that broke the next one is tried.
+BROKEN_SECONDS: Final = 1.0
 #: A client is told its place at most this often.
 TELL_SECONDS: Final = 1.0
 
@@ -49,6 +54,7 @@ class Admission:
         self._identities = identities
         self.line = WaitingLine()
         self._waiting: dict[Ticket, Visit] = {}
+        self.broken_turns = 0
         self._changed = trio.Event()  # set when `run` should look again
         registry.on_room = self._settle
 
@@ -136,12 +142,22 @@ class Admission:
     # Telling
 
     async def run(self) -> None:
-        """Until cancelled: tell who waits how it goes, and see to slots that become free by the passing of time."""
+        """Until cancelled: tell who waits how it goes, and see to slots that become free by the passing of time.
+
+        A turn that raises is logged, counted and tried again: slots are given away meanwhile as they become free.
+        """
         while True:
-            self._settle()
-            self._changed = trio.Event()
-            now = trio.current_time()
-            with trio.move_on_at(min(self._tell_all(now), self._next_change(now))):
+            try:
+                self._settle()
+                self._changed = trio.Event()
+                now = trio.current_time()
+                next_turn = min(self._tell_all(now), self._next_change(now))
+            except Exception:
+                self.broken_turns += 1
+                log.exception("a turn of the waiting line is broken", broken_turns=self.broken_turns)
+                await trio.sleep(BROKEN_SECONDS)
+                continue
+            with trio.move_on_at(next_turn):
                 await self._changed.wait()
 
     def _next_change(self, now: float) -> float:

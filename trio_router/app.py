@@ -20,8 +20,10 @@ from quart import Blueprint
 from quart_trio import QuartTrio
 
 from .core.config import RouterConfig
+from .core.events import Events
 from .core.outcome import Cause
 from .core.registry import ReplicaRegistry
+from .eventlog import fan_out
 from .health import HttpGet, run_health_check_loop
 from .listener import Listener
 from .plainhttp import PlainHttp
@@ -39,7 +41,8 @@ PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running.
+    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
+    what happens in it, behind the log; one that raises is logged and disturbs nobody.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class Router:
         registry: ReplicaRegistry | None = None,
         blueprints: Sequence[Blueprint] = (),
         http_get: HttpGet | None = None,
+        events: Sequence[Events] = (),
     ) -> None:
         self.config = config
-        self.services: Services = make_services(config, registry)
+        self._events: Events = fan_out(events)
+        self.services: Services = make_services(config, registry, events=self._events)
         self.app: QuartTrio = make_app(self, blueprints=blueprints)
         self.port: int | None = None
         self.status_port: int | None = None
@@ -131,7 +136,7 @@ class Router:
             listeners.start_soon(self._close_spread, name="closes of the drain")
 
     async def _probe(self) -> None:
-        await run_health_check_loop(self.registry, self.config, http_get=self._http_get)
+        await run_health_check_loop(self.registry, self.config, http_get=self._http_get, events=self._events)
 
     def drain(self) -> None:
         """Begin to end: not ready any more, no new sessions; open ones get ``drain_seconds``, then a close 1012.
@@ -175,10 +180,11 @@ async def serve_router(
     registry: ReplicaRegistry | None = None,
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
+    events: Sequence[Events] = (),
     task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a router until cancelled: ``router = await nursery.start(serve_router, config)``."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get)
+    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
     await router.run(task_status=task_status)
 
 
@@ -189,9 +195,10 @@ async def open_router(
     registry: ReplicaRegistry | None = None,
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
+    events: Sequence[Events] = (),
 ) -> AsyncIterator[Router]:
     """A router that runs inside the block: ``async with open_router(config) as router``. Leaving it leaves nothing behind."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get)
+    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
     async with trio.open_nursery() as nursery:
         await nursery.start(router.run)
         yield router

@@ -55,4 +55,6 @@ def _row(replica: Replica) -> str:
         total = "?" if report.total is None else report.total
         said = f", {report.busy if report.busy is not None else '?'} of {total} slots busy"
         said += ", still warming up" if report.warming else ""
+    if health.last_error is not None:
+        said += f"; {health.last_error}"
     return f"  {replica.label}: ok in {health.last_latency_ms or 0:.0f} ms{said}"

@@ -12,7 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 import trio
+
+log = structlog.get_logger("trio_router.keeper")
 
 #: So many cancelled appointments are carried along before they are sorted out.
 CARRIED: Final = 1000
@@ -39,7 +42,7 @@ class Appointment:
 
 
 class Keeper:
-    """Makes each check when it is due. A check must not raise.
+    """Makes each check when it is due. One that raises is logged and not made again; the others are.
 
     Nearly all appointments are cancelled: a session that opens makes four, and keeps one. Those must neither wake the
     task when they would have been due, nor be carried along until then.
@@ -50,6 +53,7 @@ class Keeper:
         self._cancelled = 0  # of them
         self._numbers = itertools.count()
         self._sleeping: trio.CancelScope | None = None
+        self.broken = 0  # checks that raised
 
     def __len__(self) -> int:
         return len(self._due)
@@ -89,7 +93,15 @@ class Keeper:
         while self._next() <= now:
             _, number, appointment = heapq.heappop(self._due)
             appointment.keeper = None
-            again = appointment.check(now) if appointment.check is not None else None
+            again = self._make(appointment.check, now) if appointment.check is not None else None
             if again is not None and appointment.check is not None:
                 appointment.keeper = self
                 heapq.heappush(self._due, (max(again, now + 0.001), number, appointment))
+
+    def _make(self, check: Check, now: float) -> float | None:
+        try:
+            return check(now)
+        except Exception:
+            self.broken += 1
+            log.exception("a check is broken", check=getattr(check, "__qualname__", repr(check)), broken=self.broken)
+            return None

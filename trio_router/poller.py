@@ -24,7 +24,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import outcome
+import structlog
 import trio
+
+log = structlog.get_logger("trio_router.poller")
 
 T = TypeVar("T")
 
@@ -32,6 +35,8 @@ T = TypeVar("T")
 #: 0.4 ms; who is not served in one turn is first in the next.
 EVENTS_PER_TURN: Final = 256
 SECONDS_PER_TURN: Final = 0.004
+#: How soon after a turn that broke the next one is tried: at once would be all that this process does.
+BROKEN_SECONDS: Final = 0.05
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP
 
 
@@ -56,13 +61,14 @@ class _Wait:
 class Poller:
     """Level-triggered, so one read per turn is enough: a socket that has more is served again, after the others."""
 
-    __slots__ = ("_epoll", "_ready", "_serving", "_waits", "now")
+    __slots__ = ("_epoll", "_ready", "_serving", "_waits", "broken_turns", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: list[tuple[int, int]] = []  # events of the last turn that it had no time for; the next one is last
         self._waits: dict[int, _Wait | None] = {}  # by registered socket; None: nobody waits for it
         self._serving: _Wait | None = None  # whose step is under way
+        self.broken_turns = 0
         self.now = 0.0  # Trio's clock at the start of the turn: good enough for deadlines of seconds, and free
 
     def __repr__(self) -> str:
@@ -81,13 +87,21 @@ class Poller:
         self._epoll.close()
 
     async def run(self) -> None:
-        """Serve `drive` until cancelled."""
+        """Serve `drive` until cancelled. What a step raises is its waiter's; a turn that breaks all the same is tried again."""
         while True:
-            if self._ready:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-            self._turn()
+            try:
+                if self._ready:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._turn()
+            except Exception:
+                if self._epoll.closed:
+                    raise
+                self._serving = None
+                self.broken_turns += 1
+                log.exception("a turn of the poller is broken", broken_turns=self.broken_turns)
+                await trio.sleep(BROKEN_SECONDS)
 
     def drive(self, fd: int, step: Callable[[], T | None]) -> Awaitable[T]:
         """Call ``step`` whenever ``fd`` is readable, until it returns something; return that. See the module.

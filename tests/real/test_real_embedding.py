@@ -15,7 +15,8 @@ from real_peers import BOUND_SECONDS, replica, viewer
 from real_process import process
 from real_router import config_for, eventually, get, running, session
 
-from trio_router import Router, open_router, serve_router
+from trio_router import Events, Router, open_router, serve_router
+from trio_router import Replica as BackEnd
 
 
 def open_files() -> int:
@@ -120,6 +121,27 @@ async def test_pages_of_the_embedder() -> None:
     with trio.fail_after(BOUND_SECONDS):
         async with open_router(config_for("http://127.0.0.1:1"), blueprints=[mine]) as router:
             assert (await get(router, "/mine")).json() == {"it": "is mine"}
+
+
+async def test_sinks_of_the_embedder_are_told_of_replicas_and_one_that_raises_disturbs_nobody() -> None:
+    class Broken(Events):
+        def replica_changed(self, replica: BackEnd, error: str | None) -> None:
+            raise ValueError("the embedder's bug")
+
+    class Sink(Events):
+        told: tuple[str, ...] = ()
+
+        def replica_changed(self, replica: BackEnd, error: str | None) -> None:
+            self.told += (f"{replica.url} is {replica.health.status}",)
+
+    sink = Sink()
+    async with replica() as back:
+        with trio.fail_after(BOUND_SECONDS):
+            async with open_router(config_for(back.url), events=[Broken(), sink]) as router:
+                await eventually(lambda: router.ready()[0])
+                async with session(router, back):
+                    pass
+    assert sink.told == (f"{back.url} is healthy",)
 
 
 PROGRAM = """

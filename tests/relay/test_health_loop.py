@@ -118,7 +118,9 @@ async def test_a_flip_is_logged_once(clock: MockClock) -> None:
     assert flips == [
         ("replica is healthy", "info"),
         ("replica is unhealthy", "warning"),
+        ("no replica is usable", "warning"),
         ("replica is healthy", "info"),
+        ("a replica is usable again", "info"),
     ]
 
 

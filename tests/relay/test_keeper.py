@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog.testing
 import trio
 import trio.lowlevel
 
@@ -125,3 +126,25 @@ async def test_a_check_may_cancel_itself_and_others(keeper: Keeper, clock: Clock
     keeper.add(lambda _: made.append("a third"), at=30.0)
     await trio.sleep(20)
     assert made == ["it", "a third"]
+
+
+async def test_a_check_that_raises_is_logged_and_all_others_are_made(keeper: Keeper, clock: Clock) -> None:
+    made: list[float] = []
+
+    def broken(now: float) -> float | None:
+        raise ZeroDivisionError("a bug")
+
+    keeper.add(broken, at=1.0)
+    keeper.add(made.append, at=1.0)
+    keeper.add(broken, at=1.0)
+    keeper.add(made.append, at=3.0)
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(2)
+        keeper.add(made.append, at=4.0)
+        await trio.sleep(8)
+    assert made == [1.0, 3.0, 4.0]
+    assert [(line["event"], line["log_level"], line["broken"]) for line in logs] == [
+        ("a check is broken", "error", 1),
+        ("a check is broken", "error", 2),
+    ]
+    assert (keeper.broken, len(keeper)) == (2, 0)

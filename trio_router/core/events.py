@@ -6,6 +6,7 @@ does with it is its own business. Nobody else in the project writes log lines ab
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,9 @@ class Events:
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
         """It answers probes but failed sessions, and is left out for so long."""
 
+    def replica_unread(self, replica: Replica, why: str) -> None:
+        """It answers probes, but something it says of itself cannot be read. Told once, until it is another reason."""
+
     def replicas_usable(self, usable: bool) -> None:
         """False: no replica is usable any more; True: one is again."""
 
@@ -64,5 +68,44 @@ class Events:
 class EventFanout(Events):
     """Tells several sinks, in their order. A sink that raises is reported to ``on_error``, and the others are still told."""
 
-    def __init__(self, sinks: tuple[Events, ...] = ()) -> None:
-        self.sinks = sinks
+    def __init__(self, sinks: Sequence[Events] = (), *, on_error: Callable[[Events, Exception], None]) -> None:
+        self.sinks = tuple(sinks)
+        self._on_error = on_error
+
+    def session_opened(self, session: OpenSession) -> None:
+        """See `Events`, as all below."""
+        self._tell(lambda sink: sink.session_opened(session))
+
+    def attempt_failed(self, session: OpenSession, attempt: Try) -> None:
+        self._tell(lambda sink: sink.attempt_failed(session, attempt))
+
+    def session_committed(self, session: OpenSession) -> None:
+        self._tell(lambda sink: sink.session_committed(session))
+
+    def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
+        self._tell(lambda sink: sink.session_ended(session, outcome))
+
+    def replica_changed(self, replica: Replica, error: str | None) -> None:
+        self._tell(lambda sink: sink.replica_changed(replica, error))
+
+    def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
+        self._tell(lambda sink: sink.replica_ejected(replica, error, seconds=seconds))
+
+    def replica_unread(self, replica: Replica, why: str) -> None:
+        self._tell(lambda sink: sink.replica_unread(replica, why))
+
+    def replicas_usable(self, usable: bool) -> None:
+        self._tell(lambda sink: sink.replicas_usable(usable))
+
+    def queue_changed(self, length: int) -> None:
+        self._tell(lambda sink: sink.queue_changed(length))
+
+    def refused(self, refusal: Refusal) -> None:
+        self._tell(lambda sink: sink.refused(refusal))
+
+    def _tell(self, one: Callable[[Events], None]) -> None:
+        for sink in self.sinks:
+            try:
+                one(sink)
+            except Exception as exc:
+                self._on_error(sink, exc)

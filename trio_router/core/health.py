@@ -48,12 +48,18 @@ class ReplicaHealth:
     last_latency_ms: float | None = None
     last_error: str | None = None
 
-    def succeeded(self, thresholds: Thresholds, *, latency_ms: float | None, wall: float) -> bool:
-        """A good probe at ``wall`` (Unix seconds). Returns whether the status changed."""
+    def succeeded(
+        self, thresholds: Thresholds, *, latency_ms: float | None, wall: float, remark: str | None = None
+    ) -> bool:
+        """A good probe at ``wall`` (Unix seconds). Returns whether the status changed.
+
+        ``remark``: what in it could not be used all the same; kept as the last error.
+        """
         self.consecutive_failures = 0
         self.consecutive_successes += 1
         self.last_ok_at = wall
         self.last_latency_ms = latency_ms
+        self.last_error = remark or self.last_error
         # One is enough at the start: waiting for more would only delay the first session (Envoy does the same).
         needed = 1 if self.status is ReplicaStatus.UNKNOWN else thresholds.recovery
         return self._move(0) if self.consecutive_successes >= needed else False

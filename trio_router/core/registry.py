@@ -178,11 +178,21 @@ class ReplicaRegistry:
     # What the health loop reports
 
     def probe_succeeded(
-        self, replica: Replica, *, latency_ms: float | None, wall: float, now: float, report: Report | None = None
+        self,
+        replica: Replica,
+        *,
+        latency_ms: float | None,
+        wall: float,
+        now: float,
+        report: Report | None = None,
+        remark: str | None = None,
     ) -> bool:
-        """A good probe; ``report`` is what else the replica said of itself. Returns whether its status changed."""
+        """A good probe; ``report`` is what else the replica said of itself. Returns whether its status changed.
+
+        ``remark``: why something in it could not be used. It is the replica's ``last_error`` then.
+        """
         before = replica.health.status
-        changed = replica.health.succeeded(self.thresholds, latency_ms=latency_ms, wall=wall)
+        changed = replica.health.succeeded(self.thresholds, latency_ms=latency_ms, wall=wall, remark=remark)
         if changed:
             replica.recovered_at = now if before is ReplicaStatus.UNHEALTHY else None
         if report is not None:

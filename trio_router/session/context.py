@@ -12,6 +12,7 @@ from trio_router.core.dialects import Dialect, make_dialect
 from trio_router.core.events import Events
 from trio_router.core.flow import Scratch
 from trio_router.core.registry import ReplicaRegistry
+from trio_router.eventlog import EventLog
 from trio_router.identity import Identities
 from trio_router.keeper import Keeper
 from trio_router.poller import Poller
@@ -43,7 +44,7 @@ def make_services(
     events: Events | None = None,
     dialects: Mapping[str, Dialect] | None = None,
 ) -> Services:
-    """Everything that a router needs, nothing of it started.
+    """Everything that a router needs, nothing of it started. ``events`` is told what happens; without it, it is logged.
 
     ``dialects`` are an embedder's own, by the names that the configuration uses.
     """
@@ -61,5 +62,5 @@ def make_services(
         dialler=Dialler(config, poller, keeper),
         relay_parts=RelayParts(config.timeouts, config.limits, Scratch(), keeper),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
-        events=events or Events(),
+        events=events or EventLog(),
     )

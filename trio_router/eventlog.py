@@ -1,0 +1,66 @@
+"""The log as a sink of events: one line when a session or a replica changes, none for single probes, dials or frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from .core.book import OpenSession
+from .core.events import EventFanout, Events, Refusal
+from .core.outcome import Outcome
+from .core.replica import Replica
+
+log = structlog.get_logger("trio_router.events")
+
+
+class EventLog(Events):
+    """Writes to structlog. Methods that are not overridden write nothing."""
+
+    def session_opened(self, session: OpenSession) -> None:
+        """One info line; which replica has it is known only where that was asked first."""
+        log.info("session opened", session=session.id, client=session.client, replica=session.replica)
+
+    def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
+        """One info line with all of its outcome."""
+        log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
+
+    def replica_changed(self, replica: Replica, error: str | None) -> None:
+        """Info for the better, a warning for the worse."""
+        level = log.info if error is None else log.warning
+        level(f"replica is {replica.health.status}", url=replica.url, error=error, **_slots(replica))
+
+    def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
+        """One warning."""
+        log.warning("replica is ejected", url=replica.url, seconds=round(seconds, 1), error=error, **_slots(replica))
+
+    def replica_unread(self, replica: Replica, why: str) -> None:
+        """One warning."""
+        log.warning("a report of a replica cannot be read", replica=replica.label, url=replica.url, why=why)
+
+    def replicas_usable(self, usable: bool) -> None:
+        """Why clients are refused, and since when they are not any more."""
+        if usable:
+            log.info("a replica is usable again")
+        else:
+            log.warning("no replica is usable")
+
+    def refused(self, refusal: Refusal) -> None:
+        """One info line for each."""
+        said = {"status": refusal.status, "path": refusal.path, "detail": refusal.detail or None}
+        known = {key: value for key, value in said.items() if value is not None}
+        log.info("connection refused", reason=refusal.reason, client=refusal.client, **known)
+
+
+def fan_out(sinks: Sequence[Events]) -> EventFanout:
+    """All ``sinks``, and the log before them. A sink that raises costs a line with its traceback, and nothing else."""
+    return EventFanout((EventLog(), *sinks), on_error=_failed)
+
+
+def _failed(sink: Events, exc: Exception) -> None:
+    log.error("an event sink failed", sink=type(sink).__qualname__, exc_info=exc)
+
+
+def _slots(replica: Replica) -> dict[str, object]:
+    reported = replica.report.busy if replica.report is not None else None
+    return {"replica": replica.label, "capacity": replica.full_capacity, "held": replica.held, "reported": reported}
