@@ -11,27 +11,33 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Final
 
-import structlog
 import trio
 from quart import Blueprint
 from quart_trio import QuartTrio
 
+from ._version import __version__
 from .core.config import RouterConfig
 from .core.outcome import Cause
 from .core.registry import ReplicaRegistry
 from .health import HttpGet, run_health_check_loop
 from .listener import Listener
+from .logs import get_logger
 from .plainhttp import PlainHttp
 from .services import Services, make_services
-from .status import status_body
+from .status import StatusBody, status_body
 from .web import make_app
 
-log = structlog.get_logger("trio_router")
+log = get_logger("trio_router")
 
 
+#: The first drains, the second ends at once.
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+#: Customary for "read your configuration again" and "open your log again"; by default they kill a process.
+UNSUPPORTED: Final = (signal.SIGHUP, signal.SIGUSR1)
 #: What ``status_on_stream_port: false`` takes off the stream port.
 PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
@@ -39,7 +45,8 @@ PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running.
+    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``started_with`` are
+    further fields of its start line: the configuration's file, say.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Router:
         registry: ReplicaRegistry | None = None,
         blueprints: Sequence[Blueprint] = (),
         http_get: HttpGet | None = None,
+        started_with: Mapping[str, object] | None = None,
     ) -> None:
         self.config = config
         self.services: Services = make_services(config, registry)
@@ -57,6 +65,7 @@ class Router:
         self.status_port: int | None = None
         self.draining = False
         self._http_get = http_get
+        self._started_with = dict(started_with or {})
         self._started_at: float | None = None
         self._serving = trio.CancelScope()
 
@@ -71,7 +80,7 @@ class Router:
 
     # web.View
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> StatusBody:
         """The body of `/status`; every configured replica is in it, also before anything was started."""
         now = _now()
         return status_body(
@@ -100,7 +109,7 @@ class Router:
             StartError: (in a group) a port or a TLS file cannot be used.
         """
         self._started_at = trio.current_time()
-        with self.services.poller:
+        with self.services.poller, self._end_line():
             async with trio.open_nursery() as background:
                 background.start_soon(self.services.poller.run, name="poller")
                 background.start_soon(self.services.keeper.run, name="keeper")
@@ -120,7 +129,7 @@ class Router:
             if self.config.status_port is not None:
                 host = self.config.status_host or self.config.host
                 self.status_port = await listeners.start(listener.serve_http, private, host, self.config.status_port)
-            log.info("router is listening", host=self.config.host, port=self.port, status_port=self.status_port)
+            self._start_line()
             task_status.started(self)
             with self._serving:
                 await trio.sleep_forever()
@@ -129,6 +138,30 @@ class Router:
             longest = rule.drain_seconds + rule.spread_seconds + self.config.timeouts.close_seconds
             sessions.cancel_scope.deadline = trio.current_time() + longest + 1
             listeners.start_soon(self._close_spread, name="closes of the drain")
+
+    def _start_line(self) -> None:
+        config = self.config
+        log.info(
+            "router is listening",
+            host=config.host,
+            port=self.port,
+            status_port=self.status_port,
+            tls=config.tls.certificate is not None,
+            version=__version__,
+            dialect=config.dialect,
+            replicas=[replica.label for replica in config.replicas],
+            **self._started_with,
+        )
+
+    @contextlib.contextmanager
+    def _end_line(self) -> Iterator[None]:
+        """One line however it ends, if it was listening."""
+        try:
+            yield
+        finally:
+            if self.port is not None and self._started_at is not None:
+                seconds = round(trio.current_time() - self._started_at, 1)
+                log.info("router has ended", seconds=seconds, sessions=self.services.book.opened_total)
 
     async def _probe(self) -> None:
         await run_health_check_loop(self.registry, self.config, http_get=self._http_get)
@@ -204,14 +237,18 @@ def run_router(config: RouterConfig) -> None:
 
 
 async def serve_until_signal(router: Router) -> None:
-    """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it."""
-    import signal
+    """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it.
 
+    SIGHUP and SIGUSR1, which would kill the process, only leave a line in the log.
+    """
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*STOPS, *UNSUPPORTED) as signals:
 
             async def watch() -> None:
                 async for number in signals:
+                    if number in UNSUPPORTED:
+                        log_unsupported(number)
+                        continue
                     if router.draining:
                         log.warning("router is ending at once", signal=signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
@@ -220,3 +257,9 @@ async def serve_until_signal(router: Router) -> None:
             nursery.start_soon(watch)
             await router.run()
             nursery.cancel_scope.cancel()
+
+
+def log_unsupported(number: int) -> None:
+    """Say that a signal does nothing; a process that dies of a mistyped ``kill`` would take every session along."""
+    hint = "restart the router to change its configuration"
+    log.warning("signal is not supported", signal=signal.Signals(number).name, hint=hint)

@@ -14,15 +14,15 @@ from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
 import httpx
-import structlog
 import trio
 
 from .core.config import RouterConfig
 from .core.registry import ReplicaRegistry
 from .core.replica import AdminState, Replica, Report
+from .logs import get_logger
 from .tls import replica_tls
 
-log = structlog.get_logger("trio_router.health")
+log = get_logger("trio_router.health")
 
 #: Probes are spread by so much, so that several routers do not ask in step (HAProxy's spread-checks, Envoy's jitter).
 JITTER: Final = 0.1

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+#: `OSError.errno` of what this process lacks itself: descriptors or memory. Nobody else is to blame for it.
+OWN_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 
 class RouterError(Exception):
     """Base of what this package raises on purpose."""
@@ -24,14 +30,27 @@ class StartError(RouterError, OSError):
 
 class DialError(RouterError):
     """A replica did not take a connection. ``refused`` means that it answered and said no: it is up, but busy.
-    ``status`` is the HTTP status that it answered the upgrade with, if it did.
+    ``status`` is the HTTP status that it answered the upgrade with, if it did. ``own`` means that the router could not
+    dial for want of descriptors or memory of its own: nothing was learned of the replica.
 
     The text is for operators and may name addresses; it never goes to a client.
     """
 
-    def __init__(self, message: str, *, refused: bool = False, status: int | None = None) -> None:
+    def __init__(self, message: str, *, refused: bool = False, status: int | None = None, own: bool = False) -> None:
         self.refused = refused
+        self.own = own
         self.status = status
         #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
         self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)
+
+
+def own_shortage(exc: BaseException | None) -> OSError | None:
+    """The error of this process's own lack of descriptors or memory that ``exc`` is, contains or was caused by, if any."""
+    if exc is None:
+        return None
+    if isinstance(exc, OSError) and exc.errno in OWN_SHORTAGE:
+        return exc
+    inner = exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
+    causes = (exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__), *inner)
+    return next((found for cause in causes if (found := own_shortage(cause)) is not None), None)
