@@ -55,10 +55,6 @@ class LogWriter:
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until what was given so far is written; False if that took longer. To be called when the process ends."""
-        with self._lock:
-            missed, self._dropped = self._dropped, 0
-        if missed:
-            self._tell(missed)
         if self._thread is None:
             return True
         done = threading.Semaphore(0)
@@ -70,7 +66,10 @@ class LogWriter:
         while True:
             line = self._lines.get()
             if isinstance(line, threading.Semaphore):
-                line.release()
+                if self._tell_missed():
+                    self._lines.put(line)  # after that
+                else:
+                    line.release()
                 continue
             try:
                 self._emit(line)
@@ -80,6 +79,16 @@ class LogWriter:
                 missed, self._failed = self._failed, 0
                 if missed:
                     self._tell(missed)
+            if self._lines.empty():
+                self._tell_missed()
+
+    def _tell_missed(self) -> bool:
+        """All that was kept is written: tell of what was not. Returns whether there was anything to tell."""
+        with self._lock:
+            missed, self._dropped = self._dropped, 0
+        if missed:
+            self._tell(missed)
+        return missed > 0
 
 
 def _emitter(stream: TextIO | None) -> Callable[[str], None] | None:
@@ -92,7 +101,7 @@ def _emitter(stream: TextIO | None) -> Callable[[str], None] | None:
         return None
     if sys.__stderr__ is not None and stream is sys.__stderr__:
         fd: int = stream.fileno()
-        return lambda line: _write_all(fd, line.encode(errors="backslashreplace") + b"\n")
+        return lambda line: write_all(fd, line.encode(errors="backslashreplace") + b"\n")
 
     def write(line: str) -> None:
         stream.write(line + "\n")
@@ -101,7 +110,12 @@ def _emitter(stream: TextIO | None) -> Callable[[str], None] | None:
     return write
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, however long that takes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     while data:
         try:
             data = data[os.write(fd, data) :]

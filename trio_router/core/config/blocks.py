@@ -192,6 +192,8 @@ class EjectionConfig(Block):
 class AffinityConfig(Block):
     """A client that comes back is sent to the replica that knows it, while that one is available."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # `secret`
+
     keys: tuple[str, ...] = Field(
         default=("client_id",),
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
