@@ -41,6 +41,7 @@ class _Lifespan:
         self._running = trio.CancelScope()
         self._hearing = trio.CancelScope()
         self._ended = trio.Event()
+        self._stopped_itself = False  # a signal came to this process, not to hypercorn's parent
 
     async def start(self) -> None:
         nursery = self._router.app.nursery
@@ -51,6 +52,8 @@ class _Lifespan:
     async def finish(self) -> None:
         """Drain. It may take as long as the configuration says, whatever quart-trio allows its background tasks."""
         self._router.drain()
+        if self._stopped_itself:
+            _shutdown_event().clear()  # else the worker that hypercorn starts instead would end as well
         async with trio.open_nursery() as nursery:
             if self._signals:
                 nursery.start_soon(self._hear_second_shutdown)
@@ -77,6 +80,7 @@ class _Lifespan:
                     self._end_at_once(signal.Signals(number).name)
                 else:
                     self._router.drain()
+                    self._stopped_itself = True
                     event.set()  # hypercorn shall end as well
 
     async def _hear_second_shutdown(self) -> None:
