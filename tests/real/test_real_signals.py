@@ -38,9 +38,7 @@ async def test_a_customary_signal_ends_no_session(tmp_path: Path, number: signal
 
 def worker_of(parent: int) -> psutil.Process:
     """The process that the app runs in."""
-    (found,) = [
-        child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())
-    ]
+    (found,) = [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
     return found
 
 
