@@ -89,9 +89,9 @@ def test_the_secret_is_not_shown() -> None:
 def test_the_secret_is_not_in_the_traceback_of_another_mistake() -> None:
     secret = "a secret of many letters"
     with pytest.raises(ValueError, match="replicas") as caught:
-        RouterConfig(replicas=(), affinity={"cookie": "c", "secret": secret})  # type: ignore[arg-type]
+        RouterConfig(replicas=(), affinity={"cookie": "c", "secret": secret})
     with pytest.raises(ValueError, match="secret") as short:
-        RouterConfig(affinity={"cookie": "c", "secret": "too short"})  # type: ignore[arg-type]
+        RouterConfig(affinity={"cookie": "c", "secret": "too short"})
     with pytest.raises(ValueError, match="cookie") as wrong:
         AffinityConfig(cookie="?", secret=secret, keys=("nothing:known",))
     assert secret not in str(caught.value) + str(wrong.value)

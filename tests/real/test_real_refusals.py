@@ -21,7 +21,7 @@ from real_router import always_well, eventually, get, running, session
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from trio_router import ReplicaEndpoint, Router, RouterConfig, listener, upstream
+from trio_router import ReplicaEndpoint, Router, RouterConfig, StatusBody, listener, upstream
 from trio_router.core.errors import DialError
 from trio_router.core.upgrade import Upgrade
 from trio_router.keeper import Keeper
@@ -236,8 +236,14 @@ async def test_status_is_written_four_times_a_second_at_most(
 ) -> None:
     router = Router(RouterConfig(replicas=(ReplicaEndpoint(ANYWHERE),)))
     client = router.app.test_client()
-    written, write = [], router.status
-    monkeypatch.setattr(router, "status", lambda: written.append(trio.current_time()) or write())
+    written: list[float] = []
+    write = router.status
+
+    def status() -> StatusBody:
+        written.append(trio.current_time())
+        return write()
+
+    monkeypatch.setattr(router, "status", status)
     for seconds in (0.0, 0.0, 0.2, 0.04, 0.02, 0.0):
         await trio.sleep(seconds)
         answered = await client.get("/status")

@@ -116,7 +116,8 @@ async def test_a_line_at_the_start_and_one_at_the_end(tmp_path: Path) -> None:
     """What runs here, of which file, and with how many files: the soft limit is raised to the hard one."""
     path = config_file(tmp_path, "http://127.0.0.1:1", dialect="fastvideo")
     start = "import os, resource, sys; _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
-    start += "resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard)); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    start += "resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))\n"
+    start += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     with trio.fail_after(BOUND_SECONDS):
         async with process("-c", start, "-m", "trio_router", "serve", "--config", str(path)) as router:
             told = await router.event("router is listening")

@@ -145,7 +145,7 @@ def _own_logs() -> Iterator[None]:
 @pytest.mark.parametrize("level", ["info", "error"])
 def test_dropped_lines_are_told_at_every_level(level: str, monkeypatch: pytest.MonkeyPatch, stalling: Stalling) -> None:
     monkeypatch.setattr("sys.stderr", stalling)
-    writer = configure_logs(LogConfig(level=level, format="json"))  # type: ignore[arg-type]
+    writer = configure_logs(LogConfig(level=level, format="json"))
     log = get_logger("trio_router.test")
     log.error("first")
     assert stalling.stuck.wait(BOUND_SECONDS)
