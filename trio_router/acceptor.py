@@ -7,19 +7,18 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 import trio
 
-from .core.errors import StartError
+from .core.errors import OWN_SHORTAGE, StartError
+from .logs import get_logger
 from .poller import Poller
 
-log = structlog.get_logger("trio_router.acceptor")
+log = get_logger("trio_router.acceptor")
 
 #: Connections that the kernel completes before they are accepted; a burst of reconnects after a restart needs room.
 BACKLOG: Final = 4096
 #: Accepted in one go: whoever is connected already is served in between.
 ACCEPTS_PER_TURN: Final = 64
-OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: For descriptors to become free.
 OUT_OF_FILES_SECONDS: Final = 0.1
 #: Not the listening socket's: they belong to the connection that would have been next (accept(2), "Error handling").
@@ -64,7 +63,7 @@ async def accept(listening: socket.socket, poller: Poller, welcome: Callable[[so
             except BlockingIOError:
                 return None
             except OSError as exc:
-                if exc.errno in OUT_OF_FILES:
+                if exc.errno in OWN_SHORTAGE:
                     return exc
                 if exc.errno not in NEXT_PLEASE:
                     raise

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-import structlog
 import trio
 
 from trio_router.core.config import RouterConfig
@@ -21,7 +20,9 @@ from trio_router.core.registry import ReplicaRegistry, Slot
 from trio_router.core.replica import Replica
 from trio_router.identity import Guest, Identities
 
-log = structlog.get_logger("trio_router.admission")
+from .logs import get_logger
+
+log = get_logger("trio_router.admission")
 
 #: How soon after a turn of the line that broke the next one is tried.
 BROKEN_SECONDS: Final = 1.0

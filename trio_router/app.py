@@ -11,29 +11,33 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Final
 
-import structlog
 import trio
 from quart import Blueprint
 from quart_trio import QuartTrio
 
+from ._version import __version__
 from .core.config import RouterConfig
 from .core.events import Events
 from .core.outcome import Cause
 from .core.registry import ReplicaRegistry
-from .eventlog import fan_out
 from .health import HttpGet, run_health_check_loop
 from .listener import Listener
+from .logs import get_logger
 from .plainhttp import PlainHttp
 from .session.context import Services, make_services
-from .status import status_body
 from .web import make_app
 
-log = structlog.get_logger("trio_router")
+log = get_logger("trio_router")
 
 
+#: The first drains, the second ends at once.
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+#: Customary for "read your configuration again" and "open your log again"; by default they kill a process.
+UNSUPPORTED: Final = (signal.SIGHUP, signal.SIGUSR1)
 #: What ``status_on_stream_port: false`` takes off the stream port.
 PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
@@ -42,7 +46,8 @@ class Router:
     """A router. `run` it once, or read its `status` without running it.
 
     ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
-    what happens in it, behind the log; one that raises is logged and disturbs nobody.
+    what happens in it, after the log; one that raises is logged and disturbs nobody. ``started_with`` are further fields
+    of its start line: the configuration's file, say.
     """
 
     def __init__(
@@ -53,15 +58,16 @@ class Router:
         blueprints: Sequence[Blueprint] = (),
         http_get: HttpGet | None = None,
         events: Sequence[Events] = (),
+        started_with: Mapping[str, object] | None = None,
     ) -> None:
         self.config = config
-        self._events: Events = fan_out(events)
-        self.services: Services = make_services(config, registry, events=self._events)
+        self.services: Services = make_services(config, registry, events=events)
         self.app: QuartTrio = make_app(self, blueprints=blueprints)
         self.port: int | None = None
         self.status_port: int | None = None
         self.draining = False
         self._http_get = http_get
+        self._started_with = dict(started_with or {})
         self._started_at: float | None = None
         self._serving = trio.CancelScope()
 
@@ -76,7 +82,7 @@ class Router:
 
     # web.View
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> StatusBody:
         """The body of `/status`; every configured replica is in it, also before anything was started."""
         now = _now()
         return status_body(
@@ -105,7 +111,7 @@ class Router:
             StartError: (in a group) a port or a TLS file cannot be used.
         """
         self._started_at = trio.current_time()
-        with self.services.poller:
+        with self.services.poller, self._end_line():
             async with trio.open_nursery() as background:
                 background.start_soon(self.services.poller.run, name="poller")
                 background.start_soon(self.services.keeper.run, name="keeper")
@@ -125,7 +131,7 @@ class Router:
             if self.config.status_port is not None:
                 host = self.config.status_host or self.config.host
                 self.status_port = await listeners.start(listener.serve_http, private, host, self.config.status_port)
-            log.info("router is listening", host=self.config.host, port=self.port, status_port=self.status_port)
+            self._start_line()
             task_status.started(self)
             with self._serving:
                 await trio.sleep_forever()
@@ -135,8 +141,32 @@ class Router:
             sessions.cancel_scope.deadline = trio.current_time() + longest + 1
             listeners.start_soon(self._close_spread, name="closes of the drain")
 
+    def _start_line(self) -> None:
+        config = self.config
+        log.info(
+            "router is listening",
+            host=config.host,
+            port=self.port,
+            status_port=self.status_port,
+            tls=config.tls.certificate is not None,
+            version=__version__,
+            dialect=config.dialect,
+            replicas=[replica.label for replica in config.replicas],
+            **self._started_with,
+        )
+
+    @contextlib.contextmanager
+    def _end_line(self) -> Iterator[None]:
+        """One line however it ends, if it was listening."""
+        try:
+            yield
+        finally:
+            if self.port is not None and self._started_at is not None:
+                seconds = round(trio.current_time() - self._started_at, 1)
+                log.info("router has ended", seconds=seconds, sessions=self.services.book.opened_total)
+
     async def _probe(self) -> None:
-        await run_health_check_loop(self.registry, self.config, http_get=self._http_get, events=self._events)
+        await run_health_check_loop(self.registry, self.config, http_get=self._http_get, events=self.services.events)
 
     def drain(self) -> None:
         """Begin to end: not ready any more, no new sessions; open ones get ``drain_seconds``, then a close 1012.
@@ -211,14 +241,18 @@ def run_router(config: RouterConfig) -> None:
 
 
 async def serve_until_signal(router: Router) -> None:
-    """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it."""
-    import signal
+    """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it.
 
+    SIGHUP and SIGUSR1, which would kill the process, only leave a line in the log.
+    """
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*STOPS, *UNSUPPORTED) as signals:
 
             async def watch() -> None:
                 async for number in signals:
+                    if number in UNSUPPORTED:
+                        log_unsupported(number)
+                        continue
                     if router.draining:
                         log.warning("router is ending at once", signal=signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
@@ -227,3 +261,9 @@ async def serve_until_signal(router: Router) -> None:
             nursery.start_soon(watch)
             await router.run()
             nursery.cancel_scope.cancel()
+
+
+def log_unsupported(number: int) -> None:
+    """Say that a signal does nothing; a process that dies of a mistyped ``kill`` would take every session along."""
+    hint = "restart the router to change its configuration"
+    log.warning("signal is not supported", signal=signal.Signals(number).name, hint=hint)

@@ -9,18 +9,17 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import trio
 
 from ._version import __version__
-from .app import Router, serve_until_signal
-from .checking import describe_config, probe_replicas
-from .core.config import LogConfig, RouterConfig
 from .core.errors import ConfigError, StartError
-from .logs import configure_logs
-from .settings import CONFIG_VARIABLE, load_config
-from .tls import client_tls, replica_tls
+
+if TYPE_CHECKING:
+    from .core.config import RouterConfig
+
+# What a command needs is imported by it: all of it takes half a second, which nobody wants to wait for `--version`.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,14 +29,23 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--config", "-c", "path", envvar=CONFIG_VARIABLE, help="YAML file with a router: block.")
+@click.option("--config", "-c", "path", envvar="TRIO_ROUTER_CONFIG", help="YAML file with a router: block.")
 def serve(path: str | None) -> None:
     """Run a router until SIGTERM or SIGINT; then let the sessions end (a second signal ends at once)."""
+    from .files import open_standard_files, raise_file_limit
+
+    open_standard_files()  # before anything else is opened
+    import trio
+
+    from .app import Router, serve_until_signal
+    from .logs import configure_logs
+
     config = _load(path)
     configure_logs(config.log)
+    router = Router(config, started_with={"config": path, "open_files": raise_file_limit()})
     _calm_the_collector()
     try:
-        trio.run(serve_until_signal, Router(config))
+        trio.run(serve_until_signal, router)
     except* StartError as group:
         raise click.ClickException(str(_first(group))) from None
 
@@ -47,6 +55,9 @@ def serve(path: str | None) -> None:
 @click.option("--probe", is_flag=True, help="Also ask each replica how it is.")
 def check(path: str | None, probe: bool) -> None:
     """Say what is wrong with a configuration, or print what would run."""
+    from .checking import describe_config, probe_replicas
+    from .tls import client_tls, replica_tls
+
     config = _load(path)
     click.echo(describe_config(config))
     try:
@@ -56,6 +67,8 @@ def check(path: str | None, probe: bool) -> None:
     except StartError as exc:
         raise click.ClickException(str(exc)) from None
     if probe:
+        import trio
+
         rows, good = trio.run(probe_replicas, config)
         click.echo(rows)
         sys.exit(0 if good else 1)
@@ -80,7 +93,9 @@ def check(path: str | None, probe: bool) -> None:
 )
 def demo(port: int, replicas: int, once: bool, out: Path) -> None:
     """Start demo replicas that need no GPU, a router in front, and a page to watch them on."""
+    from .core.config import LogConfig
     from .demo.command import demo_command
+    from .logs import configure_logs
 
     configure_logs(LogConfig(level="warning" if once else "info"))
 
@@ -99,6 +114,8 @@ def _calm_the_collector() -> None:
 
 
 def _load(path: str | None) -> RouterConfig:
+    from .settings import load_config
+
     try:
         return load_config(path)
     except ConfigError as exc:

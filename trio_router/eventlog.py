@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
-
 from .core.book import OpenSession
 from .core.events import EventFanout, Events, Refusal
 from .core.outcome import Outcome
 from .core.replica import Replica
+from .logs import get_logger
 
-log = structlog.get_logger("trio_router.events")
+log = get_logger("trio_router.events")
 
 
 class EventLog(Events):

@@ -11,7 +11,6 @@ import random
 import time
 from typing import Final
 
-import structlog
 import trio
 
 from .core.config import RouterConfig
@@ -20,12 +19,13 @@ from .core.health import ReplicaStatus
 from .core.registry import ReplicaRegistry
 from .core.replica import AdminState, Replica
 from .eventlog import EventLog
+from .logs import get_logger
 from .probe import Found, Probe
 from .probe import HttpGet as HttpGet
 from .probe_client import ProbeClient, words
 from .tls import replica_tls
 
-log = structlog.get_logger("trio_router.health")
+log = get_logger("trio_router.health")
 
 #: Probes are spread by so much, so that several routers do not ask in step (HAProxy's spread-checks, Envoy's jitter).
 JITTER: Final = 0.1

@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 import trio
 
-log = structlog.get_logger("trio_router.keeper")
+from .logs import get_logger
+
+log = get_logger("trio_router.keeper")
 
 #: So many cancelled appointments are carried along before they are sorted out.
 CARRIED: Final = 1000

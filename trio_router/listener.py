@@ -1,35 +1,62 @@
 """Where connections come in: one port, told apart by their first request.
 
 An upgrade on a stream path becomes a session in the sessions' nursery; everything else is ordinary HTTP, also an
-upgrade on a path that nobody knows (404) and one that comes during a drain (503).
+upgrade on a path that nobody knows (404) and one that comes during a drain (503). Whoever is refused is counted, and told
+in the log with the reason.
 """
 
 from __future__ import annotations
 
 import functools
 import socket
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-import structlog
 import trio
 
 from .acceptor import accept, listen
+from .core.doorkeeper import Doorkeeper
+from .core.events import Refusal
 from .core.head import parse_head, without_upgrade
+from .files import is_reserve
 from .handshake import HeadStream, HeadTooLarge, reject_client
 from .leg import RawStream, bare_socket
+from .logs import get_logger
 from .plainhttp import PlainHttp
 from .session.context import Services
 from .session.session import Arrival, Session
 from .tls import client_tls
 
-log = structlog.get_logger("trio_router.listener")
+log = get_logger("trio_router.listener")
 
 #: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
 HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
+#: For a request and its answer on one of the last descriptors.
+SCARCE_SECONDS: Final = 2.0
 #: For the words to who is refused.
 REFUSAL_SECONDS: Final = 1.0
+_CLOSED: Final = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """One port: what is served on it, and how many may stand in it. ``streams``: sessions are accepted too."""
+
+    http: PlainHttp
+    keeper: Doorkeeper
+    tls: ssl.SSLContext | None = None
+    streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who is connected. ``scarce``: on one of the last descriptors."""
+
+    client: str
+    scarce: bool
 
 
 class Listener:
@@ -39,14 +66,17 @@ class Listener:
         self, services: Services, http: PlainHttp, sessions: trio.Nursery, *, draining: Callable[[], bool]
     ) -> None:
         self._services = services
-        self._http = http
         self._sessions = sessions
         self._draining = draining
         self._greetings: set[trio.CancelScope] = set()
         self._requests: set[trio.CancelScope] = set()
-        self._streams = {stream.path: stream for stream in services.config.streams}
-        self._tls = client_tls(services.config)
-        self._scheme = "https" if self._tls else "http"
+        self._paths = {stream.path: stream for stream in services.config.streams}
+        self._stream_door = _Door(http, self._doorkeeper(), client_tls(services.config), streams=True)
+        self._scheme = "https" if self._stream_door.tls else "http"
+
+    def _doorkeeper(self) -> Doorkeeper:
+        limits = self._services.config.limits
+        return Doorkeeper(limits.connections_without_session, limits.connections_without_session_per_address)
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled; ``started`` with the port, once it is really listening.
@@ -55,97 +85,140 @@ class Listener:
             StartError: the address cannot be listened on.
         """
         config = self._services.config
-        listeners = await listen(config.host, config.port)
-        port: int = listeners[0].socket.getsockname()[1]
+        await self._listen(self._stream_door, config.host, config.port, task_status)
+
+    async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
+        """A port with ordinary HTTP only (``status_port``). It has its own caps: nobody on the stream port can fill it."""
+        await self._listen(_Door(http, self._doorkeeper()), host, port, task_status)
+
+    async def _listen(self, door: _Door, host: str, port: int, task_status: trio.TaskStatus[int]) -> None:
+        listeners = await listen(host, port)
+        bound: int = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            welcome = functools.partial(self._accepted, listeners=nursery)
+            welcome = functools.partial(self._accepted, door=door, listeners=nursery)
             for listener in listeners:
                 listening = bare_socket(listener.socket)
                 nursery.start_soon(accept, listening, self._services.poller, welcome, name="listener")
-            task_status.started(port)
+            task_status.started(bound)
 
-    def _accepted(self, sock: socket.socket, client: str, listeners: trio.Nursery) -> None:
+    def _accepted(self, sock: socket.socket, client: str, door: _Door, listeners: trio.Nursery) -> None:
         """Unlike in `trio.serve_listeners` the connection is not closed when its handler returns: a session takes it along."""
+        caller = _Caller(client, is_reserve(sock.fileno()))
+        reason = door.keeper.enter(client, scarce=caller.scarce)
+        if reason is not None:
+            self._turn_away(sock, caller, reason, says=door.tls is None)
+            return
         stream = RawStream(sock, self._services.poller)
         # What comes during a drain is no session, and must not hold up the end of the others.
-        nursery = listeners if self._draining() else self._sessions
-        nursery.start_soon(self._welcome, stream, client, name="connection")
+        nursery = self._sessions if door.streams and not self._draining() else listeners
+        nursery.start_soon(self._welcome, stream, caller, door, name="connection")
 
-    async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
-        """A port with ordinary HTTP only (``status_port``)."""
-
-        async def serve(stream: trio.SocketStream) -> None:
+    def _turn_away(self, sock: socket.socket, caller: _Caller, reason: str, *, says: bool) -> None:
+        """Close it without waiting for its request; a client that reads before it writes hears why."""
+        with sock:
             try:
-                await self._serve_http(http, stream, b"")
-            except Exception:
-                log.exception("connection crashed")
+                if says:
+                    sock.send(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5" + _CLOSED)
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                says = False
+        self._refuse(caller, reason, 503 if says else None)
 
-        await trio.serve_listeners(serve, await listen(host, port), task_status=_first_port(task_status))
-
-    async def _welcome(self, stream: RawStream, client: str) -> None:
+    async def _welcome(self, stream: RawStream, caller: _Caller, door: _Door) -> None:
         """One connection: its first request says what it is. A session lives on in this task."""
         session = None
         try:
-            session = await self._meet(stream, client)
+            session = await self._meet(stream, caller, door)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:  # the client's own doing
             log.debug("connection lost before its request", error=str(exc.__cause__ or exc))
         except Exception:  # a bug of ours; the listener and all sessions live on
             log.exception("connection crashed")
         finally:
+            door.keeper.leave(caller.client)
             if session is None:
                 await trio.aclose_forcefully(stream)
         if session is not None:
             await session.run()
 
-    async def _meet(self, raw: RawStream, client: str) -> Session | None:
+    async def _meet(self, raw: RawStream, caller: _Caller, door: _Door) -> Session | None:
         """Answer whatever is no session. Returns the session, which owns the connection, if it is one."""
         stream: trio.abc.Stream = raw
         head: HeadStream | None = None
-        with trio.move_on_after(self._services.config.timeouts.handshake_seconds) as greeting:
+        seconds = self._services.config.timeouts.handshake_seconds
+        with trio.move_on_after(min(seconds, SCARCE_SECONDS) if caller.scarce else seconds) as greeting:
             self._greetings.add(greeting)
             try:
-                if self._tls is not None:
-                    stream = trio.SSLStream(raw, self._tls, server_side=True, https_compatible=True)
-                    await stream.do_handshake()
+                if door.tls is not None:
+                    stream = trio.SSLStream(raw, door.tls, server_side=True, https_compatible=True)
+                    await self._shake_tls(stream, caller)
                 head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
                 await head.read_head()
             except HeadTooLarge:
+                self._refuse(caller, "head_too_large", 431)
                 await _say(stream, b"431 Request Header Fields Too Large")
             finally:
                 self._greetings.discard(greeting)
+        if greeting.cancelled_caught and not self._draining():
+            self._refuse(caller, "no_request_in_time")
         if head is None or not head.head:
             return None
         request = parse_head(head.head)
         if request is None:
+            self._refuse(caller, "bad_request", 400)
             await _say(stream, b"400 Bad Request")
-        elif not request.wants_websocket:
-            await self._serve_http(self._http, stream, without_upgrade(head.head) + head.early)
+        elif not request.wants_websocket or not door.streams:
+            await self._serve_http(door.http, stream, without_upgrade(head.head) + head.early, scarce=caller.scarce)
         else:
-            return await self._begin(Arrival(stream, head, request, client, self._scheme))
+            return await self._begin(Arrival(stream, head, request, caller.client, self._scheme), caller)
         return None
 
-    async def _serve_http(self, http: PlainHttp, stream: trio.abc.Stream, peeked: bytes) -> None:
+    async def _shake_tls(self, stream: trio.SSLStream[RawStream], caller: _Caller) -> None:
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as exc:
+            cause = exc.__cause__
+            # An end of stream is a load balancer that looks whether the port is open.
+            if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+                self._refuse(caller, "tls_failed", detail=cause.reason or str(cause))
+            raise
+
+    async def _serve_http(
+        self, http: PlainHttp, stream: trio.abc.Stream, peeked: bytes, *, scarce: bool = False
+    ) -> None:
         """One request, within a bounded time: nobody's slow download may hold up the end of the router."""
-        with trio.move_on_after(HTTP_SECONDS) as patience:
+        with trio.move_on_after(SCARCE_SECONDS if scarce else HTTP_SECONDS) as patience:
             self._requests.add(patience)
             try:
                 await http.serve(stream, peeked)
             finally:
                 self._requests.discard(patience)
 
-    async def _begin(self, arrival: Arrival) -> Session | None:
-        stream = self._streams.get(arrival.request.path)
+    async def _begin(self, arrival: Arrival, caller: _Caller) -> Session | None:
+        path = arrival.request.path
+        stream = self._paths.get(path)
         if stream is None:
+            self._refuse(caller, "unknown_path", 404, path)
             await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
-        elif self._full():
+        elif (reason := self._full(caller)) is not None:
+            self._refuse(caller, reason, 503, path)
             await reject_client(arrival.head, 503, seconds=REFUSAL_SECONDS, headers=[(b"retry-after", b"5")])
         else:
             return Session(self._services, arrival, stream)
         return None
 
-    def _full(self) -> bool:
+    def _full(self, caller: _Caller) -> str | None:
+        """Why no session may begin now, if so."""
         limit = self._services.config.limits.max_sessions
-        return self._draining() or (limit is not None and len(self._services.book.open) >= limit)
+        if self._draining():
+            return "draining"
+        if limit is not None and len(self._services.book.open) >= limit:
+            return "max_sessions"
+        return "out_of_file_descriptors" if caller.scarce else None
+
+    def _refuse(
+        self, caller: _Caller, reason: str, status: int | None = None, path: str | None = None, detail: str = ""
+    ) -> None:
+        self._services.events.refused(Refusal(reason, caller.client, status, path, detail))
 
     def dismiss(self) -> None:
         """Close the connections that have not asked for anything yet, and soon those of ordinary HTTP."""
@@ -158,12 +231,4 @@ class Listener:
 async def _say(stream: trio.abc.Stream, status: bytes) -> None:
     """The answer to bytes that hypercorn never sees."""
     with trio.move_on_after(REFUSAL_SECONDS):
-        await stream.send_all(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-
-
-def _first_port(task_status: trio.TaskStatus[int]) -> trio.TaskStatus[list[trio.SocketListener]]:
-    class First:
-        def started(self, listeners: list[trio.SocketListener]) -> None:
-            task_status.started(listeners[0].socket.getsockname()[1])
-
-    return First()  # type: ignore[return-value]
+        await stream.send_all(b"HTTP/1.1 " + status + _CLOSED)

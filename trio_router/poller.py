@@ -24,10 +24,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import outcome
-import structlog
 import trio
 
-log = structlog.get_logger("trio_router.poller")
+from .logs import get_logger
+
+log = get_logger("trio_router.poller")
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from ._version import __version__
 from .core.book import OpenSession, SessionBook
@@ -10,7 +10,83 @@ from .core.registry import ReplicaRegistry
 from .core.replica import Replica
 
 
-def replica_row(replica: Replica, now: float) -> dict[str, Any]:
+class ReplicaRow(TypedDict):
+    """One replica. Times ``*_at`` are Unix seconds, ``*_seconds`` are spans."""
+
+    url: str
+    primary: bool
+    status: str
+    last_ok_at: float | None
+    last_latency_ms: float | None
+    consecutive_failures: int
+    name: str
+    weight: float
+    admin: str
+    available: bool
+    open_sessions: int
+    capacity: int | None
+    slots_taken: int
+    lingering: int
+    others: int
+    reported_busy: int | None
+    reported_total: int | None
+    warming: bool
+    ejected_for_seconds: float | None
+    full_for_seconds: float | None
+    sessions_total: int
+    failures_total: int
+    last_error: str | None
+
+
+class TryRow(TypedDict):
+    """A replica that did not take a session."""
+
+    replica: str
+    why: str
+
+
+class SessionRow(TypedDict):
+    """One open session."""
+
+    id: str
+    client: str
+    key: str | None
+    replica: str | None
+    phase: str
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    messages_up: int
+    messages_down: int
+    tries: list[TryRow]
+
+
+class RouterRow(TypedDict):
+    """The router itself, and its totals. ``refused``: connections that never became a session, by reason."""
+
+    version: str
+    uptime_seconds: float
+    draining: bool
+    balance: str
+    dialect: str
+    open_sessions: int
+    sessions_total: int
+    outcomes: dict[str, int]
+    refused: dict[str, int]
+    bytes_up: int
+    bytes_down: int
+
+
+class StatusBody(TypedDict):
+    """The body of `/status`. ``line``: who waits, in order."""
+
+    replicas: list[ReplicaRow]
+    router: RouterRow
+    line: list[dict[str, Any]]
+    sessions: list[SessionRow]
+
+
+def replica_row(replica: Replica, now: float) -> ReplicaRow:
     """One replica: the seed's keys, then ours. Times ``*_at`` are Unix seconds, ``*_seconds`` are spans."""
     health = replica.health
     return {
@@ -40,7 +116,7 @@ def replica_row(replica: Replica, now: float) -> dict[str, Any]:
     }
 
 
-def session_row(session: OpenSession, now: float) -> dict[str, Any]:
+def session_row(session: OpenSession, now: float) -> SessionRow:
     """One open session."""
     up, down = session.traffic()
     return {
@@ -59,8 +135,14 @@ def session_row(session: OpenSession, now: float) -> dict[str, Any]:
 
 
 def status_body(
-    registry: ReplicaRegistry, book: SessionBook, *, now: float, uptime: float, draining: bool, line: list[Any]
-) -> dict[str, Any]:
+    registry: ReplicaRegistry,
+    book: SessionBook,
+    *,
+    now: float,
+    uptime: float,
+    draining: bool,
+    line: list[dict[str, Any]],
+) -> StatusBody:
     """All of it."""
     return {
         "replicas": [replica_row(replica, now) for replica in registry.replicas],
@@ -73,6 +155,7 @@ def status_body(
             "open_sessions": len(book.open),
             "sessions_total": book.opened_total,
             "outcomes": dict(book.outcomes),
+            "refused": dict(book.refused),
             "bytes_up": book.bytes_up,
             "bytes_down": book.bytes_down,
         },

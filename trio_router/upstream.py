@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import trio
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
-from trio_router.core.errors import DialError
+from trio_router.core.errors import DialError, own_shortage
 from trio_router.core.head import Headers
 from trio_router.core.outcome import Side
 from trio_router.core.upgrade import Upgrade
+from trio_router.files import is_reserve
 from trio_router.handshake import END_OF_HEAD, HeadStream, HeadTooLarge
 from trio_router.keeper import Keeper
 from trio_router.leg import Leg, SocketLeg, StreamLeg, bare_socket
@@ -66,6 +67,9 @@ class Dialler:
         except trio.TooSlowError:
             raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s", timed_out=True) from None
         except (OSError, trio.BrokenResourceError) as exc:
+            if (own := own_shortage(exc)) is not None:
+                what = "memory" if own.errno in (errno.ENOMEM, errno.ENOBUFS) else "file descriptors"
+                raise DialError(f"router is out of {what}: {own.strerror}", own=True) from None
             cause = exc.__cause__ or exc
             reached = isinstance(cause, ConnectionResetError | BrokenPipeError)
             text = f"cannot connect: {getattr(cause, 'strerror', None) or cause}"
@@ -128,6 +132,7 @@ class Dialler:
             raw = await trio.open_tcp_stream(to.host, to.port)
             stream = trio.SSLStream(raw, self._tls, server_hostname=to.host, https_compatible=True)
             try:
+                _leave_the_reserve(raw.socket.fileno())
                 await stream.send_all(request)
                 answer = HeadStream(stream, limit=self._limit)
                 await answer.read_head()
@@ -162,9 +167,16 @@ async def _connect(to: Address, by: float) -> socket.socket:
     """A socket that does not block, connected or about to be. Names go through Trio's happy eyeballs, addresses straight."""
     if to.family is None:
         with trio.fail_at(by):
-            return bare_socket((await trio.open_tcp_stream(to.host, to.port)).socket)
+            sock = bare_socket((await trio.open_tcp_stream(to.host, to.port)).socket)
+        try:
+            _leave_the_reserve(sock.fileno())
+        except OSError:
+            sock.close()
+            raise
+        return sock
     sock = socket.socket(to.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        _leave_the_reserve(sock.fileno())
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex((to.host, to.port))
         if code not in (0, errno.EINPROGRESS):
@@ -173,6 +185,16 @@ async def _connect(to: Address, by: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _leave_the_reserve(fd: int) -> None:
+    """The last descriptors are not for sessions (`files`).
+
+    Raises:
+        OSError: ``fd`` is one of them.
+    """
+    if is_reserve(fd):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 async def _send(sock: socket.socket, data: bytes, by: float) -> None:

@@ -176,7 +176,7 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(
 ) -> None:
     stderr = Broken(error, terminal=terminal)
     monkeypatch.setattr("sys.stderr", stderr)
-    configure_logs(LogConfig(level="debug"))
+    writer = configure_logs(LogConfig(level="debug"))
     log = structlog.get_logger("test")
     for level in ("debug", "info", "warning", "error", "critical"):
         getattr(log, level)("words", value=1)
@@ -184,4 +184,5 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(
         raise LookupError("mine")
     except LookupError:
         log.exception("words")
+    assert writer.flush()
     assert stderr.tried >= 6

@@ -15,7 +15,7 @@ from structlog.typing import EventDict
 
 from trio_router import acceptor
 from trio_router.acceptor import accept, listen
-from trio_router.core.errors import StartError
+from trio_router.core.errors import OWN_SHORTAGE, StartError
 from trio_router.leg import bare_socket
 from trio_router.poller import Poller
 
@@ -129,7 +129,7 @@ async def test_the_trouble_of_one_connection_is_not_the_listeners(
     assert await logs_with(fault) == []
 
 
-@pytest.mark.parametrize("fault", sorted(acceptor.OUT_OF_FILES))
+@pytest.mark.parametrize("fault", sorted(OWN_SHORTAGE))
 async def test_out_of_files_is_told_and_waited_for(
     fault: int, logs_with: Callable[[int], Awaitable[list[EventDict]]]
 ) -> None:

@@ -56,6 +56,7 @@ class SessionBook:
     open: dict[str, OpenSession] = field(default_factory=dict)
     opened_total: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     bytes_up: int = 0
     bytes_down: int = 0
     recent: deque[tuple[str, Outcome]] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -72,6 +73,10 @@ class SessionBook:
         self.bytes_up += outcome.up.bytes
         self.bytes_down += outcome.down.bytes
         self.recent.append((session.id, outcome))
+
+    def refuse(self, reason: str) -> None:
+        """A connection did not become a session."""
+        self.refused[reason] += 1
 
     def __iter__(self) -> Iterator[OpenSession]:
         return iter(list(self.open.values()))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+#: `OSError.errno` of what this process lacks itself: descriptors or memory. Nobody else is to blame for it.
+OWN_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 
 class RouterError(Exception):
     """Base of what this package raises on purpose."""
@@ -48,3 +54,14 @@ class DialError(RouterError):
         #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
         self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)
+
+
+def own_shortage(exc: BaseException | None) -> OSError | None:
+    """The error of this process's own lack of descriptors or memory that ``exc`` is, contains or was caused by, if any."""
+    if exc is None:
+        return None
+    if isinstance(exc, OSError) and exc.errno in OWN_SHORTAGE:
+        return exc
+    inner = exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
+    causes = (exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__), *inner)
+    return next((found for cause in causes if (found := own_shortage(cause)) is not None), None)

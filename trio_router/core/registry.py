@@ -149,7 +149,9 @@ class ReplicaRegistry:
         """It is up but full: not asked again for a moment, unless it reports room."""
         replica.full_until = now + FULL_SECONDS
 
-    def session_failed(self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None) -> bool:
+    def session_failed(
+        self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None
+    ) -> bool:
         """A dial failed or the replica died under a session, ``opened``: behind its commit point.
 
         Returns whether its status changed.

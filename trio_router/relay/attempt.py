@@ -24,7 +24,9 @@ class Attempt:
     connection: Leg
     subprotocol: str | None = None
     headers: Headers = field(default_factory=list)
-    spoke_at: float = 0.0  # Trio's time: when its connection stood, or when it last said something that does not commit it
+    spoke_at: float = (
+        0.0  # Trio's time: when its connection stood, or when it last said something that does not commit it
+    )
 
     def note_reply(self, now: float) -> None:
         """It said something: its time for the first reply begins anew."""

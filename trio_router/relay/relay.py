@@ -359,4 +359,6 @@ class Relay:
             return
         assert self._connector is not None
         if self._connector.is_unhealthy(attempt):
-            self.pair.to_client.fail(End(Side.REPLICA, Cause.DEAD, detail="probes fail, and no frame came after a ping"))
+            self.pair.to_client.fail(
+                End(Side.REPLICA, Cause.DEAD, detail="probes fail, and no frame came after a ping")
+            )

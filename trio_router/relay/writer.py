@@ -19,7 +19,17 @@ _SLOW_DETAIL: Final = "accepted no byte for {seconds:g} s"
 class Writer:
     """Owns all writing to ``sink``. Without a sink nothing is written."""
 
-    __slots__ = ("_closing", "_flushing", "_injected", "_slow_seconds", "bytes", "close_sent", "closed", "outbox", "sink")
+    __slots__ = (
+        "_closing",
+        "_flushing",
+        "_injected",
+        "_slow_seconds",
+        "bytes",
+        "close_sent",
+        "closed",
+        "outbox",
+        "sink",
+    )
 
     def __init__(self, slow_seconds: float) -> None:
         self.sink: Leg | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trio_router.admission import Admission
@@ -12,7 +12,8 @@ from trio_router.core.dialects import Dialect, make_dialect
 from trio_router.core.events import Events
 from trio_router.core.flow import Scratch
 from trio_router.core.registry import ReplicaRegistry
-from trio_router.eventlog import EventLog
+from trio_router.core.totals import RefusalTotals
+from trio_router.eventlog import fan_out
 from trio_router.identity import Identities
 from trio_router.keeper import Keeper
 from trio_router.poller import Poller
@@ -41,26 +42,27 @@ def make_services(
     config: RouterConfig,
     registry: ReplicaRegistry | None = None,
     *,
-    events: Events | None = None,
+    events: Sequence[Events] = (),
     dialects: Mapping[str, Dialect] | None = None,
 ) -> Services:
-    """Everything that a router needs, nothing of it started. ``events`` is told what happens; without it, it is logged.
+    """Everything that a router needs, nothing of it started.
 
-    ``dialects`` are an embedder's own, by the names that the configuration uses.
+    ``events`` are told what happens, after the log and the totals. ``dialects`` are an embedder's own, by the names that the configuration uses.
     """
     registry = registry or ReplicaRegistry(config)
     poller, keeper = Poller(), Keeper()
     identities = Identities(config, registry)
+    book = SessionBook()
     return Services(
         config=config,
         registry=registry,
         admission=Admission(config, registry, identities),
         identities=identities,
-        book=SessionBook(),
+        book=book,
         poller=poller,
         keeper=keeper,
         dialler=Dialler(config, poller, keeper),
         relay_parts=RelayParts(config.timeouts, config.limits, Scratch(), keeper),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
-        events=events or EventLog(),
+        events=fan_out((RefusalTotals(book), *events)),
     )

@@ -9,7 +9,6 @@ import itertools
 import os
 from dataclasses import dataclass
 
-import structlog
 import trio
 
 from trio_router.core.config import StreamConfig
@@ -19,11 +18,12 @@ from trio_router.core.replica import Replica
 from trio_router.core.upgrade import Upgrade
 from trio_router.handshake import HeadStream, accept_client, reject_client
 from trio_router.leg import Leg, make_leg
+from trio_router.logs import get_logger
 from trio_router.relay import Attempt, Relay
 from trio_router.session.context import Services
 from trio_router.session.placement import Placement
 
-log = structlog.get_logger("trio_router.session")
+log = get_logger("trio_router.session")
 
 _NUMBERS = itertools.count(1)
 _RUN = os.urandom(4).hex()  # so that ids of two runs differ

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from quart import Blueprint
+import trio
+from quart import Blueprint, Response, current_app
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+
+from trio_router.status import StatusBody
+
+#: `/status` is written anew at most this often: with hundreds of sessions that takes milliseconds, and whoever asks in a
+#: loop would take them from the sessions.
+STATUS_SECONDS: Final = 0.25
 
 Answer = tuple[dict[str, Any], int]
 
@@ -16,7 +23,7 @@ Answer = tuple[dict[str, Any], int]
 class View(Protocol):
     """What the pages ask of a router, started or not."""
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> StatusBody:
         """The body of `/status`."""
         ...
 
@@ -25,12 +32,18 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pages:
     view: View
+    written: str = ""
+    written_at: float = -STATUS_SECONDS
 
-    async def status(self) -> dict[str, Any]:
-        return self.view.status()
+    async def status(self) -> Response:
+        now = trio.current_time()
+        if not self.written or not 0 <= now - self.written_at < STATUS_SECONDS:
+            self.written = current_app.json.dumps(self.view.status(), separators=(",", ":")) + "\n"
+            self.written_at = now
+        return current_app.response_class(self.written, mimetype="application/json")
 
     async def health(self) -> dict[str, Any]:
         return {"status": "ok"}

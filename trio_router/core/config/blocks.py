@@ -105,6 +105,18 @@ class LimitsConfig(Block):
         description="Open sessions of the whole router, waiting ones included; more get 503. Trap: a session costs two "
         "file descriptors; `ulimit -n` is the harder limit.",
     )
+    connections_without_session: int = Field(
+        default=1024,
+        ge=1,
+        description="Connections that are shaking hands or asking for ordinary HTTP, on each port; more are closed, with a "
+        "503 where there is no TLS.",
+    )
+    connections_without_session_per_address: int = Field(
+        default=128,
+        ge=1,
+        description="The same for one client address, so that one cannot take them all. Trap: behind a reverse proxy all "
+        "clients have the proxy's address; there set it as high as `connections_without_session`.",
+    )
 
 
 class LineConfig(Block):
@@ -182,6 +194,8 @@ class EjectionConfig(Block):
 class AffinityConfig(Block):
     """A client that comes back is sent to the replica that knows it, while that one is available."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # `secret`
+
     keys: tuple[str, ...] = Field(
         default=("client_id",),
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
@@ -201,6 +215,7 @@ class AffinityConfig(Block):
     secret: str | None = Field(
         default=None,
         min_length=16,
+        repr=False,
         description="Signs the cookie. Trap: without it a random one is made at each start, and old cookies count "
         "for nothing.",
     )

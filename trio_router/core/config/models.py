@@ -6,7 +6,7 @@ import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .blocks import (
     AffinityConfig,
@@ -124,6 +124,8 @@ class RouterConfig(Block):
     Raises:
         ValueError: (a pydantic ``ValidationError``) that lists every bad field.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # pydantic shows the whole input: `affinity.secret` is in it
 
     host: str = Field(default="0.0.0.0", min_length=1, description="Address that the stream port listens on.")
     port: int = Field(
