@@ -14,6 +14,7 @@ import trio
 from .core.dialects import Dialect, Verdict
 from .core.framing import CLOSE, PING, PONG, TEXT, Frame, frame, parse_close
 from .core.outcome import Cause, CloseInfo, End, Side
+from .core.text import printable
 from .pair import Pair
 
 #: Frames that a client may send before it has a replica. Each is looked at: millions of empty ones, or a first message in
@@ -78,7 +79,8 @@ class Judge:
         if not self.committed:
             verdict = self.dialect.opening(found, flow.payload())
             if verdict in _LOST:
-                flow.end = End(Side.REPLICA, _LOST[verdict], detail=flow.payload()[:200].decode(errors="replace"))
+                said = printable(flow.payload()[:200].decode(errors="replace"))
+                flow.end = End(Side.REPLICA, _LOST[verdict], detail=said)
                 return False
             if verdict is Verdict.COMMIT:
                 self._commit()

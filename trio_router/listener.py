@@ -1,7 +1,8 @@
 """Where connections come in: one port, told apart by their first request.
 
-An upgrade on a stream path becomes a session in the sessions' nursery; everything else is ordinary HTTP, also an
-upgrade on a path that nobody knows (404) and one that comes during a drain (503).
+A correct upgrade on a stream path becomes a session in the sessions' nursery. A wrong one is answered here, before
+anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404) or during a drain (503).
+Everything else is ordinary HTTP.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import structlog
 import trio
 
 from .acceptor import accept, listen
+from .core.errors import HeadTooLarge
 from .core.head import parse_head, without_upgrade
-from .handshake import HeadStream, HeadTooLarge, reject_client
+from .core.upgrade_request import BadRequest, upgrade_problem
+from .handshake import HeadStream, reject_client
 from .leg import RawStream, bare_socket
 from .plainhttp import PlainHttp
 from .services import Services
@@ -28,7 +31,7 @@ log = structlog.get_logger("trio_router.listener")
 #: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
 HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
-#: For the words to who is refused.
+#: Time limit for writing a refusal.
 REFUSAL_SECONDS: Final = 1.0
 
 
@@ -109,17 +112,19 @@ class Listener:
                     await stream.do_handshake()
                 head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
                 await head.read_head()
-            except HeadTooLarge:
-                await _say(stream, b"431 Request Header Fields Too Large")
+            except HeadTooLarge as exc:
+                await _refuse(stream, BadRequest(431, str(exc)))
             finally:
                 self._greetings.discard(greeting)
         if head is None or not head.head:
             return None
         request = parse_head(head.head)
         if request is None:
-            await _say(stream, b"400 Bad Request")
+            await _refuse(stream, BadRequest(400, "this is not the head of a correct HTTP/1.1 request"))
         elif not request.wants_websocket:
             await self._serve_http(self._http, stream, without_upgrade(head.head) + head.early)
+        elif (problem := upgrade_problem(request)) is not None:
+            await _refuse(stream, problem)
         else:
             return await self._begin(Arrival(stream, head, request, client, self._scheme))
         return None
@@ -134,6 +139,7 @@ class Listener:
                 self._requests.discard(patience)
 
     async def _begin(self, arrival: Arrival) -> Session | None:
+        """A session for a correct upgrade request, if its path is known and there is room."""
         stream = self._streams.get(arrival.request.path)
         if stream is None:
             await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
@@ -155,10 +161,10 @@ class Listener:
             request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
 
 
-async def _say(stream: trio.abc.Stream, status: bytes) -> None:
-    """The answer to bytes that hypercorn never sees."""
+async def _refuse(stream: trio.abc.Stream, problem: BadRequest) -> None:
+    """Answer a request that neither a session nor hypercorn ever sees."""
     with trio.move_on_after(REFUSAL_SECONDS):
-        await stream.send_all(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        await stream.send_all(problem.answer())
 
 
 def _first_port(task_status: trio.TaskStatus[int]) -> trio.TaskStatus[list[trio.SocketListener]]:

@@ -35,3 +35,11 @@ class DialError(RouterError):
         #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
         self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)
+
+
+class HeadTooLarge(RouterError):
+    """A peer sent an HTTP head of more than ``limit`` bytes. The peer's fault; the same request will fail again."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"an HTTP head of more than {limit} bytes")

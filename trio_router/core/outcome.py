@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trio_router.core.text import printable
+
 
 class Side(StrEnum):
     """Who ended it."""
@@ -62,7 +64,7 @@ class CloseInfo:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code or 1005} {self.reason}".rstrip()
+        return f"{self.code or 1005} {printable(self.reason)}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Outcome:
             "ended_by": str(self.side),
             "phase": str(self.phase),
             "cause": str(self.cause),
-            "detail": self.detail or None,
+            "detail": printable(self.detail) or None,
             "close_from_client": self.client_got and str(self.client_got),
             "close_to_client": self.client_sent and str(self.client_sent),
             "close_from_replica": self.replica_got and str(self.replica_got),
@@ -136,6 +138,6 @@ class Outcome:
             "bytes_down": self.down.bytes,
             "messages_up": self.up.messages,
             "messages_down": self.down.messages,
-            "tries": [f"{tried.replica}: {tried.why}" for tried in self.tries] or None,
+            "tries": [printable(f"{tried.replica}: {tried.why}") for tried in self.tries] or None,
         }
         return {key: value for key, value in known.items() if value is not None}

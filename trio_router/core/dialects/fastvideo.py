@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from trio_router.core.frames import WATCH_TEXT
 from trio_router.core.framing import TEXT, Frame
+from trio_router.core.text import printable
 
 from .base import ClientHello, Verdict
 from .opaque import Opaque
@@ -23,6 +25,7 @@ FIRST_MESSAGE: Final = "session_init_v2"
 #: 100,000 values take some 20 ms to parse; a session's first message has a few dozen.
 MAX_VALUES: Final = 100_000
 _COMPLETE: Final = b"ltx2_stream_complete"
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")  # C0, DEL and C1
 
 
 class FastVideo(Opaque):
@@ -39,9 +42,13 @@ class FastVideo(Opaque):
         if fields is None:
             return ClientHello(problem=f"first message must be a JSON object of type {FIRST_MESSAGE!r}")
         if fields.get("type") != FIRST_MESSAGE:
-            kind = _text(fields.get("type"))  # short: these words go into the log and to the client
+            kind = _text(fields.get("type"))  # short: this goes into the log and to the client
             return ClientHello(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {kind!r}")
-        return ClientHello(client_id=_text(fields.get("client_id")), preset=_text(fields.get("preset")))
+        client_id, preset = _text(fields.get("client_id")), _text(fields.get("preset"))
+        if client_id is not None and _CONTROLS.search(client_id):
+            client_id = None  # no name; it becomes a key that operators read
+        # Escaped, not left out: no preset at all would be let through where only some may be asked for.
+        return ClientHello(client_id=client_id, preset=preset and printable(preset))
 
     def opening(self, frame: Frame, payload: bytes) -> Verdict:
         """The replica's place in the line is no commitment; a refusal is not shown to the client."""
