@@ -83,13 +83,11 @@ def _too_large(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest |
     for name, value in request.headers:
         if len(name) + len(value) > MAX_FIELD_BYTES:
             return _large(name)
-    # These two are sent on as one field each.
-    for name in (b"x-forwarded-for", b"sec-websocket-protocol"):
-        if (
-            name in fields
-            and sum(len(value) + 2 * value.count(b",") + 2 for value in request.all(name)) > MAX_FIELD_BYTES
-        ):
-            return _large(name)
+    # What is sent on as one field is measured as one.
+    if len(b", ".join(request.all(b"x-forwarded-for"))) > MAX_FIELD_BYTES:
+        return _large(b"x-forwarded-for")
+    if b"sec-websocket-protocol" in fields and len(", ".join(request.subprotocols)) > MAX_FIELD_BYTES:
+        return _large(b"sec-websocket-protocol")
     return None
 
 
