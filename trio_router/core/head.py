@@ -118,7 +118,10 @@ def parse_head(head: bytes) -> RequestHead | None:
     if not parts[1].startswith(b"/") and parts[1] != b"*":
         return None
     fields = parse_fields(lines[1:])
-    if not all(TOKEN.fullmatch(name) for name, _ in fields) or not all(b":" in line for line in lines[1:] if line):
+    if len(fields) != len(lines) - lines.count(b"") - 1:  # a line without a colon
+        return None
+    names = [name for name, _ in fields]
+    if names and not (all(names) and TOKEN.fullmatch(b"".join(names))):
         return None
     return RequestHead(parts[0], parts[1], fields, parts[2])
 

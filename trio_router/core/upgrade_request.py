@@ -84,7 +84,7 @@ def _too_large(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest |
         if len(name) + len(value) > MAX_FIELD_BYTES:
             return _large(name)
     # What is sent on as one field is measured as one.
-    if len(b", ".join(request.all(b"x-forwarded-for"))) > MAX_FIELD_BYTES:
+    if b"x-forwarded-for" in fields and len(b", ".join(request.all(b"x-forwarded-for"))) > MAX_FIELD_BYTES:
         return _large(b"x-forwarded-for")
     if b"sec-websocket-protocol" in fields and len(", ".join(request.subprotocols)) > MAX_FIELD_BYTES:
         return _large(b"sec-websocket-protocol")
@@ -118,12 +118,10 @@ def _wrong_handshake(request: RequestHead, fields: dict[bytes, bytes]) -> BadReq
     """RFC 6455 section 4.2.1, items 3 to 8."""
     if fields.get(b"upgrade", b"").lower() != b"websocket":
         return _wrong("the Upgrade field must be websocket, and nothing else")
-    if not any(
-        option.strip(b" \t") == b"upgrade"
-        for value in request.all(b"connection")
-        for option in value.lower().split(b",")
-    ):
-        return _wrong("the Connection field must name upgrade")
+    connection = b",".join(request.all(b"connection")).lower()
+    options = [option.strip() for option in connection.split(b",")]
+    if b"upgrade" not in options or not TOKEN.fullmatch(b"".join(options)):
+        return _wrong("the Connection field must be a list of options with upgrade in it")
     version = fields.get(b"sec-websocket-version")
     if version is None:
         return _wrong("no Sec-WebSocket-Version field")
@@ -132,7 +130,7 @@ def _wrong_handshake(request: RequestHead, fields: dict[bytes, bytes]) -> BadReq
         return BadRequest(426, f"the WebSocket version must be 13, not {_shown(version)}", headers)
     if not _KEY.fullmatch(fields.get(b"sec-websocket-key", b"")):
         return _wrong("the Sec-WebSocket-Key field must be 16 bytes in base64")
-    for name in request.subprotocols:
+    for name in request.subprotocols if b"sec-websocket-protocol" in fields else ():
         if not TOKEN.fullmatch(name.encode("latin-1")):
             return _wrong(f"a sub-protocol must be a token, not {_shown(name.encode('latin-1'))}")
     return None
