@@ -29,6 +29,7 @@ from .listener import Listener
 from .logs import get_logger
 from .plainhttp import PlainHttp
 from .session.context import Services, make_services
+from .status import StatusBody, status_body
 from .web import make_app
 
 log = get_logger("trio_router")

@@ -1,8 +1,8 @@
 """Where connections come in: one port, told apart by their first request.
 
-An upgrade on a stream path becomes a session in the sessions' nursery; everything else is ordinary HTTP, also an
-upgrade on a path that nobody knows (404) and one that comes during a drain (503). Whoever is refused is counted, and told
-in the log with the reason.
+A correct upgrade on a stream path becomes a session in the sessions' nursery. A wrong one is answered here, before
+anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404) or during a drain (503).
+Everything else is ordinary HTTP.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import trio
 
 from .acceptor import accept, listen
 from .core.doorkeeper import Doorkeeper
+from .core.errors import HeadTooLarge
 from .core.events import Refusal
 from .core.head import parse_head, without_upgrade
+from .core.upgrade_request import BadRequest, upgrade_problem
 from .files import is_reserve
-from .handshake import HeadStream, HeadTooLarge, reject_client
+from .handshake import HeadStream, reject_client
 from .leg import RawStream, bare_socket
 from .logs import get_logger
 from .plainhttp import PlainHttp
@@ -36,7 +38,7 @@ HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
 #: For a request and its answer on one of the last descriptors.
 SCARCE_SECONDS: Final = 2.0
-#: For the words to who is refused.
+#: Time limit for writing a refusal.
 REFUSAL_SECONDS: Final = 1.0
 _CLOSED: Final = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -153,9 +155,9 @@ class Listener:
                     await self._shake_tls(stream, caller)
                 head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
                 await head.read_head()
-            except HeadTooLarge:
+            except HeadTooLarge as exc:
                 self._refuse(caller, "head_too_large", 431)
-                await _say(stream, b"431 Request Header Fields Too Large")
+                await _refuse(stream, BadRequest(431, str(exc)))
             finally:
                 self._greetings.discard(greeting)
         if greeting.cancelled_caught and not self._draining():
@@ -165,9 +167,12 @@ class Listener:
         request = parse_head(head.head)
         if request is None:
             self._refuse(caller, "bad_request", 400)
-            await _say(stream, b"400 Bad Request")
+            await _refuse(stream, BadRequest(400, "this is not the head of a correct HTTP/1.1 request"))
         elif not request.wants_websocket or not door.streams:
             await self._serve_http(door.http, stream, without_upgrade(head.head) + head.early, scarce=caller.scarce)
+        elif (problem := upgrade_problem(request)) is not None:
+            self._refuse(caller, "bad_request", problem.status, request.path, problem.text)
+            await _refuse(stream, problem)
         else:
             return await self._begin(Arrival(stream, head, request, caller.client, self._scheme), caller)
         return None
@@ -228,7 +233,7 @@ class Listener:
             request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
 
 
-async def _say(stream: trio.abc.Stream, status: bytes) -> None:
-    """The answer to bytes that hypercorn never sees."""
+async def _refuse(stream: trio.abc.Stream, problem: BadRequest) -> None:
+    """Answer a request that neither a session nor hypercorn ever sees."""
     with trio.move_on_after(REFUSAL_SECONDS):
-        await stream.send_all(b"HTTP/1.1 " + status + _CLOSED)
+        await stream.send_all(problem.answer())

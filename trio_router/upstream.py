@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import trio
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
-from trio_router.core.errors import DialError, own_shortage
+from trio_router.core.errors import DialError, HeadTooLarge, own_shortage
 from trio_router.core.head import Headers
+from trio_router.core.head_reader import HeadReader
 from trio_router.core.outcome import Side
 from trio_router.core.upgrade import Upgrade
 from trio_router.files import is_reserve
-from trio_router.handshake import END_OF_HEAD, HeadStream, HeadTooLarge
+from trio_router.handshake import HeadStream
 from trio_router.keeper import Keeper
 from trio_router.leg import Leg, SocketLeg, StreamLeg, bare_socket
 from trio_router.poller import Poller
@@ -62,8 +63,8 @@ class Dialler:
         way = self._dial_tls if address.secure else self._dial_plain
         try:
             leg, head = await way(address, request, trio.current_time() + self._config.timeouts.connect_seconds)
-        except HeadTooLarge:
-            raise DialError(f"answered with a head of more than {self._limit} bytes", reached=True) from None
+        except HeadTooLarge as exc:
+            raise DialError(f"answered with {exc}", reached=True) from None
         except trio.TooSlowError:
             raise DialError(f"no answer within {self._config.timeouts.connect_seconds:g} s", timed_out=True) from None
         except (OSError, trio.BrokenResourceError) as exc:
@@ -85,45 +86,37 @@ class Dialler:
         sock = await _connect(to, by)
         try:
             await _send(sock, request, by)
-            data = await self._read_head(sock, by)
+            answer = await self._read_head(sock, by)
         except BaseException:
             self._poller.closing(sock.fileno())
             trio.lowlevel.notify_closing(sock)
             sock.close()
             raise
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD) if data else 0
-        return SocketLeg(sock, Side.REPLICA, self._poller, early=data[end:]), data[:end]
+        return SocketLeg(sock, Side.REPLICA, self._poller, early=answer.early), answer.head
 
-    async def _read_head(self, sock: socket.socket, by: float) -> bytes:
-        """Up to the empty line and whatever came with it; empty if the peer ends before it.
+    async def _read_head(self, sock: socket.socket, by: float) -> HeadReader:
+        """Read the replica's answer up to its empty line; the reader's head is empty if the peer ends before it.
 
         Waits where the leg will. The keeper watches the time, for a fourth of what a cancel scope costs.
         """
-        data = bytearray()
+        reader = HeadReader(self._limit)
 
-        def step() -> bytes | None:
+        def step() -> HeadReader | None:
             try:
                 more = sock.recv(_READ_BYTES)
             except BlockingIOError:
                 return None
-            data.extend(more)
-            if not more:
-                return b""
-            if END_OF_HEAD in data:
-                return bytes(data)
-            if len(data) > self._limit:
-                raise HeadTooLarge
-            return None
+            return reader if not more or reader.feed(more) is not None else None
 
         fd = sock.fileno()
         late = self._keeper.add(lambda _: self._poller.wake(fd, None), at=by)
         try:
-            head: bytes | None = await self._poller.drive(fd, step)
+            read: HeadReader | None = await self._poller.drive(fd, step)
         finally:
             late.cancel()
-        if head is None:
+        if read is None:
             raise trio.TooSlowError
-        return head
+        return read
 
     async def _dial_tls(self, to: Address, request: bytes, by: float) -> tuple[Leg, bytes]:
         if self._tls is None:

@@ -62,6 +62,15 @@ def test_a_client_id_that_is_a_short_text_is_taken(value: str) -> None:
     assert FASTVIDEO.hello(message(type="session_init_v2", client_id=value), text=True).client_id == value
 
 
+@pytest.mark.parametrize("mark", ["\x00", "\n", "\x1b", "\x7f", "\x80", "\x9b"])
+def test_control_characters_make_no_client_id_and_no_preset_that_is_known(mark: str) -> None:
+    hello = FASTVIDEO.hello(message(type="session_init_v2", client_id=f"c{mark}", preset=f"wan{mark}"), text=True)
+    assert hello.client_id is None
+    assert hello.preset is not None, "it would be let through where only some presets may be asked for"
+    assert hello.preset.isprintable()
+    assert hello.preset != "wan"
+
+
 @pytest.mark.parametrize(
     ("first", "words"),
     [

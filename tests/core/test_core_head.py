@@ -12,7 +12,7 @@ from trio_router.core.head import HOP_BY_HOP, Headers, RequestHead, end_to_end, 
 UPGRADE = (
     b"GET /v1/stream?token=s%20t&token=2&empty= HTTP/1.1\r\nHost: router:9000\r\nUpgrade: WebSocket\r\n"
     b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: abc\r\nSec-WebSocket-Version: 13\r\n"
-    b'Cookie: a=1; sid="x=y"\r\nCOOKIE: late=2\r\nbroken line\r\n'
+    b'Cookie: a=1; sid="x=y"\r\nCOOKIE: late=2\r\n'
     b"Sec-WebSocket-Protocol: fv.2 , fv.1\r\nSec-WebSocket-Protocol: raw\r\n\r\n"
 )
 
@@ -46,6 +46,7 @@ def test_a_head_is_read() -> None:
         (b"GET", b"POST", False, True),
         (b"Upgrade: WebSocket", b"Upgrade: h2c", False, True),
         (b"Upgrade: WebSocket\r\n", b"", False, True),
+        (b"Upgrade: WebSocket", b"Upgrade: h2c\r\nUpgrade: websocket", True, True),
         (b"Connection: keep-alive, Upgrade", b"Connection: keep-alive", True, False),
         (b"Connection: keep-alive, Upgrade\r\n", b"", True, False),
         (b"Version: 13", b"Version: 8", True, False),
@@ -77,6 +78,8 @@ def test_what_is_not_http_1_is_not_read(line: bytes) -> None:
         (b"Host:", b" Host:"),
         (b"Host:", b":"),
         (b"Host:", b"H(st:"),
+        (b"Cookie: ", b"broken line\r\nCookie: "),
+        (b"Cookie: ", b" folded\r\nCookie: "),
     ],
 )
 def test_what_another_reader_could_read_otherwise_is_not_read(was: bytes, becomes: bytes) -> None:
@@ -126,9 +129,24 @@ def test_the_handshakes_own_fields_stay_here() -> None:
     assert not {*names} & {*dict(forward(*((name, b"x") for name in names)))}
 
 
-def test_of_an_answer_too_only_the_end_to_end_fields_go_on() -> None:
-    answer = [(b"upgrade", b"websocket"), (b"set-cookie", b"a=1"), (b"sec-websocket-accept", b"x"), (b"server", b"s")]
-    assert end_to_end(answer) == [(b"set-cookie", b"a=1"), (b"server", b"s")]
+def test_of_an_answer_only_the_cookies_go_on() -> None:
+    answer = [
+        (b"upgrade", b"websocket"),
+        (b"set-cookie", b"a=1"),
+        (b"sec-websocket-accept", b"x"),
+        (b"server", b"s"),
+        (b"location", b"/elsewhere"),
+        (b"set-cookie ", b"spaced=1"),
+        (b"set-cookie", b"b=\x1b[2J"),
+        (b"set-cookie", b"b=\r\nx: y"),
+        (b"set-cookie", b"c=3"),
+    ]
+    assert end_to_end(answer) == [(b"set-cookie", b"a=1"), (b"set-cookie", b"c=3")]
+
+
+def test_empty_elements_of_the_offer_do_not_count() -> None:
+    assert RequestHead(b"GET", b"/", [(b"sec-websocket-protocol", b", a,,b ,")]).subprotocols == ("a", "b")
+    assert RequestHead(b"GET", b"/", [(b"sec-websocket-protocol", b"")]).subprotocols == ()
 
 
 def test_where_the_request_came_from_is_added() -> None:

@@ -191,3 +191,15 @@ async def test_a_replica_that_does_not_read_is_slow_before_it_is_silent(clock: M
         await second.hears(Opcode.TEXT, INIT)
         assert trio.current_time() == 5.0
         assert [ended(end) for end in scene.offers.failed] == [("replica", "slow")]
+
+
+async def test_what_a_replica_says_of_its_failure_is_noted_in_printable_text(clock: MockClock) -> None:
+    said = message(type="error", code="worker_failed", message="x").replace(b'"x"', '"\x7f\u202e\x9b"'.encode())
+    async with relaying() as scene:
+        failing = await begun(scene)
+        await failing.text(said)
+        await failing.hears_end()
+        await served(scene)
+        (end,) = scene.offers.failed
+        assert end.detail.isprintable()
+        assert r"\x7f\u202e\x9b" in end.detail

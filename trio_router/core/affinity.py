@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from trio_router.core.head import RequestHead
+from trio_router.core.text import printable
 
 
 def find_key(places: Iterable[str], request: RequestHead, client_id: str | None) -> str | None:
     """The first key that is there, in the order of ``places`` (see AffinityConfig.keys).
 
-    What came in a header, cookie or query may be a secret: only a digest of it is kept, and shown to operators.
+    What came in a header, cookie or query may be a secret: only a digest of it is kept, and shown to operators. A
+    ``client_id`` is shown as it is, but printable.
     """
     for place in places:
         kind, _, name = place.partition(":")
@@ -28,7 +30,7 @@ def find_key(places: Iterable[str], request: RequestHead, client_id: str | None)
         else:
             value = request.cookie(name)
         if value:
-            return f"client_id:{value}" if kind == "client_id" else f"{place}:{digest(value)}"
+            return f"client_id:{printable(value)}" if kind == "client_id" else f"{place}:{digest(value)}"
     return None
 
 

@@ -56,6 +56,14 @@ class DialError(RouterError):
         super().__init__(message)
 
 
+class HeadTooLarge(RouterError):
+    """A peer sent an HTTP head of more than ``limit`` bytes. The peer's fault; the same request will fail again."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"an HTTP head of more than {limit} bytes")
+
+
 def own_shortage(exc: BaseException | None) -> OSError | None:
     """The error of this process's own lack of descriptors or memory that ``exc`` is, contains or was caused by, if any."""
     if exc is None:

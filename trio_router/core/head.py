@@ -1,7 +1,7 @@
 """The head of an HTTP/1.1 request, as far as a router has to read it: where to, and is it an upgrade to WebSocket.
 
-It decides only who answers. Whether the request is correct is judged by those who do: trio-websocket for an upgrade,
-hypercorn for the rest.
+It decides only who answers. Whether the request is correct is judged elsewhere: an upgrade in `core.upgrade_request`,
+the rest by hypercorn.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from urllib.parse import parse_qs
 
 Headers = list[tuple[bytes, bytes]]
 
-#: Not forwarded: they describe one connection (RFC 9110 section 7.6.1), or are the handshake's own.
+#: Not forwarded: they describe one connection (RFC 9110 section 7.6.1), or are the handshake's own. ``Expect`` asks for a
+#: 100 before a body (section 10.1.1); an upgrade has none, and servers answer 417 or 100 where a 101 is awaited.
 HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"content-length",
+        b"expect",
         b"host",
         b"keep-alive",
         b"proxy-authenticate",
@@ -33,7 +35,7 @@ HOP_BY_HOP: Final = frozenset(
 
 #: What no line of a head may have.
 UNFIT: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class RequestHead:
         """The first field of that name."""
         return next((value for key, value in self.headers if key == name), None)
 
+    def all(self, name: bytes) -> list[bytes]:
+        """The values of all fields of that name, in their order."""
+        return [value for key, value in self.headers if key == name]
+
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
         values = parse_qs(self.target.partition(b"?")[2].decode("ascii", "replace")).get(name)
@@ -61,7 +67,7 @@ class RequestHead:
 
     def cookie(self, name: str) -> str | None:
         """The value of a cookie, as it stands."""
-        for field in (value for key, value in self.headers if key == b"cookie"):
+        for field in self.all(b"cookie"):
             for pair in field.decode("latin-1").split(";"):
                 key, _, value = pair.strip().partition("=")
                 if key == name:
@@ -70,18 +76,18 @@ class RequestHead:
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
-        """What the client offers, in its order."""
-        fields = [value for key, value in self.headers if key == b"sec-websocket-protocol"]
-        return tuple(name.strip().decode("latin-1") for field in fields for name in field.split(b","))
+        """What the client offers, in its order. Empty elements of a list do not count (RFC 9110 section 5.6.1.2)."""
+        names = [name.strip() for field in self.all(b"sec-websocket-protocol") for name in field.split(b",")]
+        return tuple(name.decode("latin-1") for name in names if name)
 
     @property
     def wants_websocket(self) -> bool:
         """An upgrade to WebSocket, as it seems."""
-        return self.method == b"GET" and b"websocket" in (self.get(b"upgrade") or b"").lower()
+        return self.method == b"GET" and any(b"websocket" in value.lower() for value in self.all(b"upgrade"))
 
     @property
     def asks_correctly(self) -> bool:
-        """Whether an upgrade has what the handshake needs; one that has not is answered 400, and no GPU is held for it."""
+        """Whether an upgrade has what the handshake needs. `core.upgrade_request.upgrade_problem` asks for much more."""
         return (
             b"upgrade" in (self.get(b"connection") or b"").lower()
             and self.get(b"sec-websocket-version") == b"13"
@@ -101,8 +107,9 @@ def without_upgrade(head: bytes) -> bytes:
 def parse_head(head: bytes) -> RequestHead | None:
     """Read everything up to and with the empty line; None if it is not HTTP/1.1.
 
-    Nor is what the next reader could take for another head than we did (RFC 9112 sections 2.2 and 5.1): a bare CR, LF
-    or NUL, a name with a space. Fields are sent on as they are, so nobody may smuggle one past us.
+    Nor is what the next reader could take for another head than we did (RFC 9112 sections 2.2, 5.1 and 5.2): a bare CR,
+    LF or NUL, a name with a space, a line without a colon, a folded line. Fields are sent on as they are, so nobody may
+    smuggle one past us.
     """
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
@@ -111,7 +118,10 @@ def parse_head(head: bytes) -> RequestHead | None:
     if not parts[1].startswith(b"/") and parts[1] != b"*":
         return None
     fields = parse_fields(lines[1:])
-    if not all(_TOKEN.fullmatch(name) for name, _ in fields):
+    if len(fields) != len(lines) - lines.count(b"") - 1:  # a line without a colon
+        return None
+    names = [name for name, _ in fields]
+    if names and not (all(names) and TOKEN.fullmatch(b"".join(names))):
         return None
     return RequestHead(parts[0], parts[1], fields, parts[2])
 
@@ -147,5 +157,8 @@ _OURS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarde
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """What of a replica's 101 goes to the client: cookies, say; never what describes one connection."""
-    return [(k, v) for k, v in headers if k not in HOP_BY_HOP and not k.startswith(b"sec-websocket-")]
+    """What of a replica's 101 goes to the client: its cookies. The sub-protocol goes its own way.
+
+    Everything else tells of the replica (Server, Date), of its connection, or of an answer that is not a 101 (Location).
+    """
+    return [(name, value) for name, value in headers if name == b"set-cookie" and not UNFIT.search(value)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trio_router.core.text import printable
+
 
 class Side(StrEnum):
     """Who ended it."""
@@ -64,7 +66,7 @@ class CloseInfo:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.code or 1005} {self.reason}".rstrip()
+        return f"{self.code or 1005} {printable(self.reason)}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Outcome:
             "ended_by": str(self.side),
             "phase": str(self.phase),
             "cause": str(self.cause),
-            "detail": self.detail or None,
+            "detail": printable(self.detail) or None,
             "close_from_client": self.client_got and str(self.client_got),
             "close_to_client": self.client_sent and str(self.client_sent),
             "close_from_replica": self.replica_got and str(self.replica_got),
@@ -154,7 +156,7 @@ class Outcome:
             "dial_ms": _rounded(self.dial_seconds, 1000),
             "first_frame_ms": _rounded(self.first_frame_seconds, 1000),
             "first_media_ms": _rounded(self.first_media_seconds, 1000),
-            "tries": [f"{tried.replica}: {tried.why}" for tried in self.tries] or None,
+            "tries": [printable(f"{tried.replica}: {tried.why}") for tried in self.tries] or None,
         }
         return {key: value for key, value in known.items() if value is not None}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from trio_router.core.frames import WATCH_TEXT
 from trio_router.core.framing import TEXT, Frame
+from trio_router.core.text import printable
 
 from .base import Conversation, FirstMessage, Message, Verdict
 from .opaque import Opaque
@@ -24,6 +26,7 @@ FIRST_MESSAGE: Final = "session_init_v2"
 #: 100,000 values take some 20 ms to parse; a session's first message has a few dozen.
 MAX_VALUES: Final = 100_000
 _COMPLETE: Final = b"ltx2_stream_complete"
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")  # C0, DEL and C1
 
 
 class FastVideo(Opaque):
@@ -59,7 +62,11 @@ class FastVideoConversation(FastVideo):
         if fields.get("type") != FIRST_MESSAGE:
             kind = short_text(fields.get("type"))  # short: it goes into the log and to the client
             return FirstMessage(problem=f"first message must be of type {FIRST_MESSAGE!r}, not {kind!r}")
-        return FirstMessage(client_id=short_text(fields.get("client_id")), preset=short_text(fields.get("preset")))
+        client_id, preset = short_text(fields.get("client_id")), short_text(fields.get("preset"))
+        if client_id is not None and _CONTROLS.search(client_id):
+            client_id = None  # no name; it becomes a key that operators read
+        # Escaped, not left out: no preset at all would be let through where only some may be asked for.
+        return FirstMessage(client_id=client_id, preset=preset and printable(preset))
 
     def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
         """A position in the replica's own queue is no commitment; a refusal is not shown to the client."""

@@ -16,6 +16,7 @@ from trio_router.core.dialects import Conversation, Verdict
 from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, Frame, close_fault, frame, parse_close
 from trio_router.core.outcome import Cause, CloseInfo, End, Side
 from trio_router.core.session.state import SessionState
+from trio_router.core.text import printable
 
 #: Frames that a client may send before it has a replica. Each is looked at: millions of empty ones, or a first message in
 #: fragments of a byte, would keep everybody waiting for seconds. Honest clients send a few.
@@ -121,7 +122,7 @@ class FrameFilter:
     def _before_commit(self, found: Frame, payload: bytes) -> Decision:
         verdict = self._conversation.classify_reply(found, payload)
         if verdict in _LOST:
-            detail = printable(payload[:_NOTED_BYTES])
+            detail = printable(payload[:_NOTED_BYTES].decode(errors="replace"))
             return Decision(end=End(Side.REPLICA, _LOST[verdict], detail=detail))
         if verdict is Verdict.COMMIT:
             self._media_came = self._media_came or found.opcode == BINARY
@@ -164,8 +165,3 @@ class FrameFilter:
             return decision
         cause = Cause.REJECTED if verdict is Verdict.REFUSED else Cause.VANISHED
         return Decision(close=info, end=End(Side.REPLICA, cause, info, detail=f"closed with {info}"))
-
-
-def printable(text: bytes) -> str:
-    """For logs: what a peer sent, without control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.decode(errors="replace"))
