@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import trio_router.core.flow as flow_module
 import trio_router.core.scratch as scratch_module
 from trio_router.core.flow import Flow
-from trio_router.core.scratch import Scratch
 from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, FrameScanner
 from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from trio_router.core.outcome import Cause, End, Side
+from trio_router.core.scratch import Scratch
 
 #: As small as it may be: the beginning of a small frame must leave room to read more.
 LARGE, DRIPPING, REUSED, PAGE, FIRST = 400, 100, 1024, 64, 32

@@ -17,12 +17,12 @@ from trio_router.core.dialects import make_dialect
 from trio_router.core.dialects.fastvideo import MAX_VALUES
 from trio_router.core.errors import ConfigError
 from trio_router.core.flow import Flow
-from trio_router.core.scratch import Scratch
 from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, FrameScanner
 from trio_router.core.framing import BINARY, PING, PONG
 from trio_router.core.head import parse_head, without_upgrade
 from trio_router.core.outcome import Cause, End, Side
 from trio_router.core.replica import LINGER_SECONDS, Report
+from trio_router.core.scratch import Scratch
 from trio_router.settings import load_config
 
 # Frames
