@@ -11,7 +11,6 @@ import structlog
 import trio
 
 from .core.errors import StartError
-from .leg import bound_unsent
 from .poller import Poller
 
 log = structlog.get_logger("trio_router.acceptor")
@@ -55,8 +54,7 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
 async def accept(listening: socket.socket, poller: Poller, welcome: Callable[[socket.socket, str], object]) -> None:
     """Until cancelled: ``welcome(connection, client's IP address)`` for each connection; it owns it, and must not raise.
 
-    Owns ``listening``, which must not block. Nor do the connections, which do not wait to fill a segment either, and
-    accept little more than they can send.
+    Owns ``listening``, which must not block. Nor do the connections, which do not wait to fill a segment either.
     """
 
     def step() -> OSError | None:
@@ -73,7 +71,6 @@ async def accept(listening: socket.socket, poller: Poller, welcome: Callable[[so
             else:
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                bound_unsent(connection)
                 welcome(connection, address[0])
         return None
 

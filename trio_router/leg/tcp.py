@@ -13,7 +13,7 @@ import trio
 from trio_router.core.liveness import Delivery
 from trio_router.core.outcome import Side
 from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
-from trio_router.leg.kernel import delivery_of
+from trio_router.leg.kernel import UNSENT_BYTES, bound_unsent, delivery_of
 from trio_router.poller import Poller
 
 #: Never wait for more than this in the kernel; its buffer must hold twice as much.
@@ -105,9 +105,13 @@ class SocketLeg(Leg):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
 
     def listen_closely(self) -> None:
-        """See `Leg`."""
-        if self._low_water and not self._closed:
+        """See `Leg`. Who was silent so long, and has not taken what was written, reads slowly: bound what waits for it."""
+        if self._closed:
+            return
+        if self._low_water:
             self._wait_for(0)
+        if (found := self.delivery()) is not None and found.unsent > UNSENT_BYTES:
+            bound_unsent(self._sock)
 
     def interrupt(self) -> None:
         """See `Leg`."""
