@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
-from trio_router.core.flow import Flow, Scratch
+from trio_router.core.flow import Flow
 from trio_router.core.frames import FrameScanner
 from trio_router.core.framing import BINARY, TEXT, frame
 from trio_router.core.line import WaitingLine, Wish
 from trio_router.core.outcome import Side
 from trio_router.core.registry import ReplicaRegistry
+from trio_router.core.scratch import Scratch
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

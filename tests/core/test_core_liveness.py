@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_router.core.config import TimeoutsConfig
-from trio_router.core.liveness import Pulse, Verdict
+from trio_router.core.liveness import Delivery, Pulse, Verdict
 
 TIMEOUTS = TimeoutsConfig(ping_interval_seconds=20.0, dead_peer_seconds=60.0)
 
@@ -59,3 +59,31 @@ def test_a_moment_before_it_is_due_nothing_is_to_be_done() -> None:
 
 def test_a_check_that_comes_late_finds_it_dead_and_pings_no_more() -> None:
     assert Pulse(0.0).check(500.0, TIMEOUTS) is Verdict.DEAD
+
+
+def checks(*deliveries: Delivery | None) -> list[Verdict]:
+    """One check every 20 s of a leg that says nothing."""
+    pulse = Pulse(0.0)
+    return [pulse.check(20.0 * number, TIMEOUTS, one) for number, one in enumerate(deliveries, start=1)]
+
+
+def test_bytes_that_are_taken_while_others_wait_are_life() -> None:
+    assert checks(*(Delivery(1000 * n, 5) for n in range(1, 6))) == [Verdict.PING, *[Verdict.FINE] * 4]
+
+
+def test_who_takes_no_byte_of_those_that_wait_is_dead() -> None:
+    assert checks(*[Delivery(1000, 5)] * 3) == [Verdict.PING, Verdict.PING, Verdict.DEAD]
+
+
+def test_a_kernel_that_takes_all_is_no_sign_of_its_process() -> None:
+    """It acknowledges the router's own pings, too."""
+    assert checks(*(Delivery(16 * n, 0) for n in range(1, 4))) == [Verdict.PING, Verdict.PING, Verdict.DEAD]
+
+
+def test_where_nobody_knows_only_frames_count() -> None:
+    assert checks(None, None, None) == [Verdict.PING, Verdict.PING, Verdict.DEAD]
+
+
+def test_a_dead_leg_is_measured_from_the_last_byte_it_took() -> None:
+    deliveries = [Delivery(1, 5), Delivery(2, 5), *[Delivery(2, 5)] * 3]
+    assert checks(*deliveries) == [Verdict.PING, Verdict.FINE, Verdict.PING, Verdict.PING, Verdict.DEAD]

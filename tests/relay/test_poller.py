@@ -286,3 +286,102 @@ async def test_two_tasks_cannot_wait_for_one_socket(poller: Poller, pair: Pair, 
 
     nursery.start_soon(second)
     assert await poller.drive(here.fileno(), lambda: here.recv(1)) == b"x"
+
+
+def end_all(there: list[socket.socket]) -> None:
+    for one in there:
+        one.close()
+
+
+async def test_many_that_end_at_once_are_told_a_few_in_a_turn_and_others_are_served_in_between(
+    make_pair: Callable[[], Pair], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clearing up costs a task far more than a step; whoever goes on must not wait for all of it."""
+    monkeypatch.setattr("trio_router.poller.ENDS_PER_TURN", 4)
+    count = 100
+    pairs = [make_pair() for _ in range(count)]
+    ended: list[int] = []
+    seen: list[int] = []  # how many had been told of their end when the one that goes on was served
+    here, there = make_pair()
+
+    async def wait_for_end(number: int) -> None:
+        near = pairs[number][0]
+        await poller.drive(near.fileno(), lambda: "ended" if near.recv(1) == b"" else None, end="ended")
+        ended.append(number)
+        poller.closing(near.fileno())
+        near.close()
+
+    async def go_on() -> None:
+        def step() -> str | None:
+            seen.append(len(ended))
+            here.recv(1)
+            there.send(b"x")  # readable again, in every turn
+            return "all ended" if len(ended) == count else None
+
+        there.send(b"x")
+        await poller.drive(here.fileno(), step)
+
+    with Poller() as poller, trio.fail_after(10):
+        for number in range(count):
+            nursery.start_soon(wait_for_end, number)
+        nursery.start_soon(go_on)
+        await wait_all_tasks_blocked()
+        end_all([far for _, far in pairs])
+        async with trio.open_nursery() as running:
+            running.start_soon(poller.run)
+            while not seen or seen[-1] < count:
+                await trio.lowlevel.checkpoint()
+            running.cancel_scope.cancel()
+    assert all(told <= 4 * turns for turns, told in enumerate(seen)), seen  # it is served in each turn
+    assert len(ended) == count
+
+
+async def test_a_result_does_not_wait_behind_ends(
+    make_pair: Callable[[], Pair], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_router.poller.ENDS_PER_TURN", 1)
+    told: list[str] = []
+    pairs = [make_pair() for _ in range(20)]
+
+    async def wait(near: socket.socket, result: str) -> None:
+        await poller.drive(near.fileno(), lambda: result, end="end")
+        told.append(result)
+
+    with Poller() as poller, trio.fail_after(10):
+        for number, (near, _) in enumerate(pairs):
+            nursery.start_soon(wait, near, "end" if number < 19 else "bytes")
+            await wait_all_tasks_blocked()
+        for _, far in pairs:
+            far.send(b"x")
+        nursery.start_soon(poller.run)
+        while len(told) < 20:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert told.index("bytes") <= 1
+
+
+async def test_what_a_step_has_read_is_not_lost_to_a_cancellation_before_it_is_told(
+    make_pair: Callable[[], Pair], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_router.poller.TASKS_PER_TURN", 0)  # no turn tells it
+    (here, there), scope = make_pair(), trio.CancelScope()
+    got: list[bytes] = []
+
+    async def wait() -> None:
+        with scope:
+            got.append(await poller.drive(here.fileno(), lambda: here.recv(1)))
+
+    with Poller() as poller, trio.fail_after(10):
+        async with trio.open_nursery() as running:
+            nursery.start_soon(wait)
+            there.send(b"x")
+            running.start_soon(poller.run)
+            while poller.waiting or not poller._late:
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            assert got == []
+            running.cancel_scope.cancel()  # and the end of the poller leaves nobody waiting
+        await wait_all_tasks_blocked()
+    assert got == [b"x"]

@@ -11,7 +11,7 @@ Feed and ask, nothing calls back:
 Where the bytes lie decides the speed. All directions of a router share one `Scratch`: a short frame is read into it
 and written from it, without a copy and without memory of its own. What is left at its end (the beginning of a frame)
 is copied out, because the next direction will use the scratch: into a small object if it is small, into a buffer of
-exactly the frame's size if it is large or slow to come, so that the rest is read right behind it.
+its own if it is large or slow to come, so that the rest is read right behind it.
 """
 
 from __future__ import annotations
@@ -20,53 +20,24 @@ from typing import Final
 
 from .frames import FrameError, FrameScanner
 from .framing import Frame, payload_of
+from .scratch import Scratch
 
-#: From this size on the rest of a frame is read into a buffer of exactly its size, not through the scratch again.
+__all__ = ["Flow", "Scratch"]
+
+#: From this size on the rest of a frame is read into a buffer of its own, not through the scratch again.
 LARGE_FRAME_BYTES: Final = 512 * 1024
 #: And from this size on if a second read has not completed it: else one that comes in drips would be copied at each drip.
 DRIPPING_FRAME_BYTES: Final = 32 * 1024
-#: Large frames' buffers of up to this size are used again: fresh memory costs a page fault for each 4 KiB, which was
-#: half of the CPU at 256 KiB a frame.
-REUSED_BYTES: Final = 1024 * 1024 + 64 * 1024
-#: So many bytes of them are kept for the next large frames, of whatever session.
-SPARE_BYTES: Final = 8 * 1024 * 1024
-_PAGE: Final = 64 * 1024
-
-
-class Scratch:
-    """The one buffer that bytes are read into; shared by all directions, so it holds nothing across an await.
-
-    1 MiB and a little: against 256 KiB it took a third off the CPU of pushed frames of 16 KiB and more, because the
-    cost of a read or write is by the call as much as by the byte. It also lends buffers for large frames, and takes
-    them back.
-    """
-
-    __slots__ = ("_spare", "_spare_bytes", "buf", "view")
-
-    def __init__(self, size: int = 1024 * 1024 + 64) -> None:
-        self.buf = bytearray(size)
-        self.view = memoryview(self.buf)
-        self._spare: list[bytearray] = []
-        self._spare_bytes = 0
-
-    def lend(self, size: int, *, at_least: int) -> bytearray:
-        """A buffer for a frame of ``size`` bytes of which ``at_least`` have come. It is at least as long as the frame,
-        unless that is very long: then it must grow with what really comes, because a length is only a claim."""
-        for index, spare in enumerate(self._spare):
-            if size <= len(spare) <= 4 * size:
-                self._spare_bytes -= len(spare)
-                return self._spare.pop(index)
-        if size <= REUSED_BYTES:
-            return bytearray(-(-size // _PAGE) * _PAGE)
-        return bytearray(min(size, max(REUSED_BYTES, 2 * at_least)))
-
-    def take_back(self, buf: object) -> None:
-        """It is not used any more. Anything else than a lent buffer is ignored."""
-        if not isinstance(buf, bytearray) or buf is self.buf or len(buf) > REUSED_BYTES:
-            return
-        if self._spare_bytes + len(buf) <= SPARE_BYTES:
-            self._spare.append(buf)
-            self._spare_bytes += len(buf)
+#: What one read may cost: so many frames, at 0.1 to 0.4 us each, before the other sockets get their turn. Who sends
+#: smaller ones than that is read in smaller pieces, and the rest waits in the kernel: its delay, nobody else's.
+FRAMES_PER_READ: Final = 1000
+#: A frame that somebody looks at costs as much as so many others.
+EVENT_FRAMES: Final = 8
+#: The window that a flow begins with, an index of `Scratch.views`. It grows with the first reads that fill it.
+FIRST_VIEW: Final = 2
+#: And after a read that cost too much only when so many bytes have come that did not: else a few large frames would
+#: be the ticket for a scratch full of tiny ones.
+GOOD_BYTES: Final = 16 * 1024 * 1024
 
 
 class Flow:
@@ -75,15 +46,20 @@ class Flow:
     __slots__ = (
         "_behind",
         "_buf",
+        "_came",
         "_drips",
         "_end",
         "_filled",
         "_gap",
         "_large",
+        "_owed",
         "_pos",
         "_rest",
         "_scratch",
         "_total",
+        "_view",
+        "_weighed",
+        "_window",
         "error",
         "event",
         "masked",
@@ -97,7 +73,7 @@ class Flow:
         self.event: Frame | None = None
         self._scratch = scratch
         self._rest = b""  # the beginning of a small frame
-        self._large: bytearray | None = None  # a large one, `_total` bytes long when it is whole
+        self._large: bytearray | None = None  # of a large one, which will be `_total` bytes long
         self._filled = 0
         self._total = 0
         self._buf = scratch.buf  # what was fed last; [:_pos] may go on, [_pos:_end] waits
@@ -106,13 +82,19 @@ class Flow:
         self._drips = 0  # reads in a row that brought some of a frame, and completed none
         self._gap = -1  # where a dropped frame began, and...
         self._behind = 0  # ...where what follows it begins
+        self._view = min(FIRST_VIEW, len(scratch.views) - 1)  # how much may be read at once, see `_weigh`
+        self._window = len(scratch.views[self._view])
+        self._came = 0  # what was read last
+        self._weighed = scanner.frames  # frames of the reads before it, less what looking at some of this one's costs
+        self._owed = 0  # bytes that must come before more may be read at once
 
     @property
     def wanted(self) -> int:
         """At most so many bytes fit into `room` now."""
         if self._large is not None:
-            return self._room_end(self._large) - self._filled
-        return len(self._scratch.buf) - len(self._rest)
+            return min(self._total, len(self._large)) - self._filled
+        scratch = self._scratch
+        return min(len(scratch.views[self._view]), len(scratch.buf) - len(self._rest))
 
     @property
     def missing(self) -> int:
@@ -123,27 +105,33 @@ class Flow:
         """Where the next bytes are to be put. Valid only until the next await: others use the same scratch."""
         large = self._large
         if large is not None:
-            end = self._room_end(large)
-            if end > len(large):
-                large.extend(bytes(end - len(large)))
-            return memoryview(large)[self._filled : end]
+            return memoryview(large)[self._filled : self._total]
+        view = self._scratch.views[self._view]
         rest = self._rest
         if not rest:
-            return self._scratch.view
+            return view
         size = len(rest)
         self._scratch.buf[:size] = rest
-        return self._scratch.view[size:]
+        return self._scratch.view[size : size + len(view)]
 
-    def _room_end(self, large: bytearray) -> int:
-        """How far the large frame may be read now. Its memory grows only when it is full."""
-        return min(self._total, len(large) if self._filled < len(large) else 2 * self._filled)
+    def _grow(self, large: bytearray) -> None:
+        """The buffer of a large frame is full, and the frame is not whole: so much has come, so much more may be held.
+
+        By copying, because whoever read into it may still have a view of it; in all, less than the frame's bytes.
+        """
+        self._large = self._scratch.lend(self._total, came=self._filled)
+        self._large[: self._filled] = large
+        self._scratch.take_back(large)
 
     def feed(self, n: int) -> None:
         """``n`` bytes were put into `room`. Sets ``event`` if a frame must be looked at first."""
+        self._came = n
         if self._large is not None:
             self._filled += n
             if self._filled < self._total:
                 self._pos = self._end = 0
+                if self._filled == len(self._large):
+                    self._grow(self._large)
                 return
             self._buf, self._end = self._large, self._filled
             self._large = None
@@ -174,6 +162,7 @@ class Flow:
         """Let the frame in ``event`` go on, or drop it, and look for the next; ``stop``: nothing behind it counts."""
         found = self.event
         assert found is not None
+        self._weighed -= EVENT_FRAMES
         pos = found.end
         if not keep:
             self._drop(found.start, found.end)
@@ -185,6 +174,10 @@ class Flow:
 
     def take(self) -> memoryview:
         """What may be written now; the beginning of a frame behind it is put aside."""
+        frames = self.scanner.frames - self._weighed
+        self._weighed += frames
+        if frames > FRAMES_PER_READ or self._came >= self._window:
+            self._weigh(frames)
         pos, end, buf = self._pos, self._end, self._buf
         if pos < end:
             self._put_aside(buf, pos, end)
@@ -192,6 +185,20 @@ class Flow:
         if self._gap >= 0:
             pos, self._gap = self._close_up(pos), -1
         return (self._scratch.view if buf is self._scratch.buf else memoryview(buf))[:pos]
+
+    def _weigh(self, frames: int) -> None:
+        """Choose how much may be read at once, after a read that brought ``frames`` or filled its window."""
+        views, view = self._scratch.views, self._view
+        if frames > FRAMES_PER_READ:
+            self._owed = GOOD_BYTES
+            bearable = self._came * FRAMES_PER_READ // frames
+            while view and len(views[view]) > bearable:
+                view -= 1
+        elif self._owed > 0:
+            self._owed -= self._came
+        elif 4 * frames <= FRAMES_PER_READ and view < len(views) - 1:
+            view += 1
+        self._view, self._window = view, len(views[view])
 
     def _drop(self, start: int, end: int) -> None:
         """Leave ``buf[start:end]`` out. What may go on stays one piece; each byte of it is moved once, however many
@@ -213,7 +220,7 @@ class Flow:
             self._rest = bytes(memoryview(buf)[pos:end])
             return
         self._total, self._filled = total, end - pos
-        self._large = self._scratch.lend(total, at_least=self._filled)
+        self._large = self._scratch.lend(total, came=self._filled)
         self._large[: self._filled] = memoryview(buf)[pos:end]
 
     @property

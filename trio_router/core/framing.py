@@ -18,9 +18,11 @@ MAX_CONTROL_BYTES: Final = 125  # RFC 6455 section 5.5
 MAX_HEADER_BYTES: Final = 14
 
 PROTOCOL_ERROR: Final = 1002
+INVALID_PAYLOAD: Final = 1007
 MESSAGE_TOO_BIG: Final = 1009
-#: Never on the wire (RFC 6455 section 7.4): reserved, or only reported where there was no close frame.
-UNSENDABLE_CODES: Final = frozenset({1004, 1005, 1006, 1015})
+#: The defined codes that may be sent (RFC 6455 section 7.4.1 and the IANA registry). 1004, 1005, 1006 and 1015 are
+#: reserved or only reported locally; 1016 to 2999 are reserved for later protocols.
+DEFINED_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ def apply_mask(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may carry this code: a defined one, or one of 3000 to 4999 (section 7.4.2)."""
+    return code in DEFINED_CLOSE_CODES or 3000 <= code < 5000
+
+
 def close_payload(code: int | None, reason: str = "") -> bytes:
     """The body of a close frame: empty without a code, and a reason cut at a character so that it fits (section 5.5.1).
 
@@ -66,7 +73,7 @@ def close_payload(code: int | None, reason: str = "") -> bytes:
     """
     if code is None:
         return b""
-    if not 1000 <= code < 5000 or code in UNSENDABLE_CODES:
+    if not may_be_sent(code):
         code, reason = PROTOCOL_ERROR, "invalid close code"
     text = reason.encode()[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
     return code.to_bytes(2, "big") + text
@@ -79,25 +86,28 @@ def parse_close(payload: bytes) -> tuple[int | None, str]:
     return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
 
 
+def close_fault(payload: bytes) -> tuple[int, str] | None:
+    """What is wrong with the body of a received close frame: the close code it deserves and a reason for its developer.
+
+    None if nothing is. The body may be empty; else it is a code that may be sent and a reason in UTF-8 (section 5.5.1).
+    """
+    if not payload:
+        return None
+    if len(payload) == 1:
+        return PROTOCOL_ERROR, "a close frame has a body of one byte"
+    code = int.from_bytes(payload[:2], "big")
+    if not may_be_sent(code):
+        return PROTOCOL_ERROR, f"close code {code} must not be sent"
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return INVALID_PAYLOAD, "the reason of a close frame is not UTF-8"
+    return None
+
+
 def payload_of(buf: bytearray, found: Frame, *, masked: bool) -> bytes:
     """The payload of a frame that a scanner stopped at, unmasked."""
     payload = bytes(buf[found.payload_start : found.end])
     if not masked:
         return payload
     return apply_mask(payload, bytes(buf[found.payload_start - 4 : found.payload_start]))
-
-
-def close_fault(payload: bytes) -> tuple[int, str] | None:
-    """(close code, reason) that a wrong close frame's body deserves (sections 5.5.1 and 7.4); None if it is right."""
-    if not payload:
-        return None
-    if len(payload) == 1:
-        return PROTOCOL_ERROR, "a close frame has a body of one byte"
-    code = int.from_bytes(payload[:2], "big")
-    if not (1000 <= code <= 1014 and code not in UNSENDABLE_CODES) and not 3000 <= code < 5000:
-        return PROTOCOL_ERROR, f"close code {code} must not be sent"
-    try:
-        payload[2:].decode()
-    except UnicodeDecodeError:
-        return 1007, "a close reason is not UTF-8"
-    return None

@@ -10,12 +10,13 @@ import trio
 
 from trio_router.core.outcome import Side
 from trio_router.leg.base import Leg, Reader, Signal
+from trio_router.leg.kernel import bare_socket, bound_unsent
 from trio_router.leg.raw import RawStream
 from trio_router.leg.stream import StreamLeg
-from trio_router.leg.tcp import SocketLeg, bare_socket
+from trio_router.leg.tcp import SocketLeg
 from trio_router.poller import Poller
 
-__all__ = ["Leg", "RawStream", "Reader", "Signal", "SocketLeg", "StreamLeg", "bare_socket", "make_leg"]
+__all__ = ["Leg", "RawStream", "Reader", "Signal", "SocketLeg", "StreamLeg", "bare_socket", "bound_unsent", "make_leg"]
 
 
 def make_leg(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Leg:

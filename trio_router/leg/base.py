@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from trio_router.core.liveness import Pulse
+from trio_router.core.liveness import Delivery, Pulse
 from trio_router.core.outcome import CloseInfo, Side
 
 
@@ -80,8 +80,21 @@ class Leg:
         """Wait until at least one byte is accepted; return how many were."""
         raise NotImplementedError
 
+    async def wait_hangup(self) -> Signal:
+        """While nothing is read: wait until the peer has hung up or reset the connection; `Signal.ENDED` then.
+
+        Bytes that lie unread do not hide it, and stay there. `interrupt` makes it return `Signal.LOOK`. Cancelling is
+        safe. Over a stream whose socket is not known it waits for ever, and TLS's own goodbye is not seen. Nobody may
+        be in `drive` at the same time.
+        """
+        raise NotImplementedError
+
+    def delivery(self) -> Delivery | None:
+        """How far the peer's kernel has taken what was written to it; None where nobody knows. One system call."""
+        return None
+
     def interrupt(self) -> None:
-        """Make a `drive` that is under way return `Signal.LOOK`."""
+        """Make a `drive` or `wait_hangup` that is under way return `Signal.LOOK`."""
         raise NotImplementedError
 
     async def hear_out(self) -> None:

@@ -48,6 +48,17 @@ class RawStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("closed by another task")
         return data
 
+    async def wait_hangup(self) -> int:
+        """Wait until the peer has sent an end of stream or a reset, however much lies unread; return its errno, or 0.
+
+        Raises:
+            trio.ClosedResourceError: it was closed here, before or meanwhile.
+        """
+        fd = self._open_fd()
+        await self._poller.wait_hangup(fd, True)
+        self._open_fd()
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `trio.abc.SendStream`."""
         with self._only_sender():

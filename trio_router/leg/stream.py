@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 
 import trio
 
+from trio_router.core.liveness import Delivery
 from trio_router.core.outcome import Side
 from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
+from trio_router.leg.kernel import delivery_of
 from trio_router.leg.raw import RawStream
 
 
@@ -44,6 +47,32 @@ class StreamLeg(Leg):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self.lose(str(exc.__cause__ or exc) or "broken")
             return b""
+
+    async def wait_hangup(self) -> Signal:
+        """See `Leg`."""
+        base = self._base
+        with trio.CancelScope() as self._reading, contextlib.suppress(trio.ClosedResourceError):
+            if not isinstance(base, RawStream):
+                await trio.sleep_forever()
+            elif code := await base.wait_hangup():
+                self.lose(os.strerror(code))
+        interrupted, self._reading = self._reading.cancelled_caught, None
+        return Signal.LOOK if interrupted else Signal.ENDED
+
+    def delivery(self) -> Delivery | None:
+        """See `Leg`. Of the bytes that TLS makes of them."""
+        base = self._base
+        if isinstance(base, RawStream) and base.socket.fileno() != -1:
+            return delivery_of(base.socket)
+        return None
+
+    @property
+    def _base(self) -> trio.abc.Stream:
+        """The stream below all TLS."""
+        base = self._stream
+        while isinstance(base, trio.SSLStream):
+            base = base.transport_stream
+        return base
 
     def interrupt(self) -> None:
         """See `Leg`."""
@@ -86,8 +115,6 @@ class StreamLeg(Leg):
     def abort(self) -> None:
         """See `Leg`."""
         self.lose("aborted")
-        base = self._stream
-        while isinstance(base, trio.SSLStream):
-            base = base.transport_stream
+        base = self._base
         if isinstance(base, RawStream | trio.SocketStream):
             base.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Awaitable
@@ -9,8 +10,10 @@ from typing import Final
 
 import trio
 
+from trio_router.core.liveness import Delivery
 from trio_router.core.outcome import Side
 from trio_router.leg.base import STREAM_WRITE_BYTES, Leg, Reader, Signal, give
+from trio_router.leg.kernel import UNSENT_BYTES, bound_unsent, delivery_of
 from trio_router.poller import Poller
 
 #: Never wait for more than this in the kernel; its buffer must hold twice as much.
@@ -37,7 +40,7 @@ class SocketLeg(Leg):
         self._reader = reader
         if self._early or self._closed:
             return self._drive_early(reader)
-        return self._poller.drive(self._fd, self._step)
+        return self._poller.drive(self._fd, self._step, end=Signal.ENDED)
 
     async def _drive_early(self, reader: Reader) -> Signal:
         while self._early:
@@ -46,7 +49,7 @@ class SocketLeg(Leg):
                 return signal
         if self._closed:
             return reader.took(0) or Signal.ENDED
-        return await self._poller.drive(self._fd, self._step)
+        return await self._poller.drive(self._fd, self._step, end=Signal.ENDED)
 
     @property
     def _closed(self) -> bool:
@@ -77,6 +80,20 @@ class SocketLeg(Leg):
             self._wait_for(missing)
         return signal
 
+    async def wait_hangup(self) -> Signal:
+        """See `Leg`. What lies unread in the kernel stays there."""
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return Signal.ENDED
+        signal = await self._poller.wait_hangup(self._fd, Signal.ENDED)
+        if signal is Signal.ENDED and (code := self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            self.lose(os.strerror(code))
+        return signal
+
+    def delivery(self) -> Delivery | None:
+        """See `Leg`."""
+        return None if self._closed else delivery_of(self._sock)
+
     def _wait_for(self, missing: int) -> None:
         """Ask the kernel to wake us for so many bytes, not for the first: a large frame is held until it is whole anyway.
 
@@ -88,9 +105,13 @@ class SocketLeg(Leg):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
 
     def listen_closely(self) -> None:
-        """See `Leg`."""
-        if self._low_water and not self._closed:
+        """See `Leg`. Who was silent so long, and has not taken what was written, reads slowly: bound what waits for it."""
+        if self._closed:
+            return
+        if self._low_water:
             self._wait_for(0)
+        if (found := self.delivery()) is not None and found.unsent > UNSENT_BYTES:
+            bound_unsent(self._sock)
 
     def interrupt(self) -> None:
         """See `Leg`."""
@@ -143,14 +164,3 @@ class SocketLeg(Leg):
             # Linger of zero seconds: what is unsent is thrown away and the peer gets a reset.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._close()
-
-
-def bare_socket(sock: trio.socket.SocketType) -> socket.socket:
-    """Take the socket out of Trio's wrapper. It does not block, and does not wait to fill a segment."""
-    family, kind, proto = sock.family, sock.type, sock.proto
-    raw = socket.socket(family, kind, proto, fileno=sock.detach())
-    raw.setblocking(False)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A SocketStream lets it hold only 16 KiB unsent, so that a writer hears early of a slow reader; a pump does anyway.
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
-    return raw

@@ -87,6 +87,18 @@ class LimitsConfig(Block):
         "Trap: a replica on uvicorn refuses more than 16 MiB by itself unless told otherwise.",
     )
     replica_message_bytes: int = Field(default=64 * MIB, ge=1024, description="The same for messages from a replica.")
+    first_message_bytes: int = Field(
+        default=16 * MIB,
+        ge=1024,
+        description="Largest first message from a client, while no replica has been found for it; above it: close 1009. "
+        "Trap: `client_message_bytes` bounds it too, and an initial image of 12 MiB is 16 MiB in base64.",
+    )
+    unplaced_bytes: int = Field(
+        default=256 * MIB,
+        ge=1024,
+        description="What all sessions without a committed replica hold together, of what their clients have sent. "
+        "While it is reached no more is read from them.",
+    )
     replay_bytes: int = Field(
         default=16 * MIB,
         ge=0,
