@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -19,6 +19,7 @@ import trio
 from quart import Blueprint
 from quart_trio import QuartTrio
 
+from .core.balancing import PolicyFactory
 from .core.config import RouterConfig
 from .core.outcome import Cause
 from .core.registry import ReplicaRegistry
@@ -39,7 +40,11 @@ PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running.
+    ``policies`` are balancing policies by the names that ``balance`` may have beside the router's own; an injected
+    ``registry`` has its own. ``port`` and ``status_port`` are the ports that it really listens on, from when it is running.
+
+    Raises:
+        ValueError: for a ``balance`` that nobody knows.
     """
 
     def __init__(
@@ -49,9 +54,10 @@ class Router:
         registry: ReplicaRegistry | None = None,
         blueprints: Sequence[Blueprint] = (),
         http_get: HttpGet | None = None,
+        policies: Mapping[str, PolicyFactory] | None = None,
     ) -> None:
         self.config = config
-        self.services: Services = make_services(config, registry)
+        self.services: Services = make_services(config, registry, policies=policies)
         self.app: QuartTrio = make_app(self, blueprints=blueprints)
         self.port: int | None = None
         self.status_port: int | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .admission import Admission
+from .core.balancing import PolicyFactory
 from .core.book import SessionBook
 from .core.config import RouterConfig
 from .core.dialects import Dialect, make_dialect
@@ -32,9 +34,18 @@ class Services:
     dialects: dict[str, Dialect]
 
 
-def make_services(config: RouterConfig, registry: ReplicaRegistry | None = None) -> Services:
-    """Everything that a router needs, nothing of it started."""
-    registry = registry or ReplicaRegistry(config)
+def make_services(
+    config: RouterConfig,
+    registry: ReplicaRegistry | None = None,
+    *,
+    policies: Mapping[str, PolicyFactory] | None = None,
+) -> Services:
+    """Everything that a router needs, nothing of it started.
+
+    Raises:
+        ValueError: a ``balance`` that is neither the router's own nor in ``policies``.
+    """
+    registry = registry or ReplicaRegistry(config, policies=policies)
     poller, keeper = Poller(), Keeper()
     identities = Identities(config, registry)
     return Services(

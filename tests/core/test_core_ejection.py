@@ -97,7 +97,7 @@ def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str)
         for _ in range(6):
             registry.probe_failed(other, "timeout", now=101.0)
     elif loss == "ordered away":
-        registry.order(other, AdminState.DRAIN, now=101.0)
+        registry.set_admin_state(other, AdminState.DRAIN, now=101.0)
     else:
         heal(registry, other, now=101.0, report=Report(asked_at=100.0, warming=True))
     assert usable(registry, 101.0) == [True, False]
@@ -107,7 +107,7 @@ def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str)
 
 def test_nobody_is_taken_back_who_is_unhealthy_or_ordered_away() -> None:
     registry, (first, second) = make_sturdy()
-    registry.order(first, AdminState.MAINT, now=0.0)
+    registry.set_admin_state(first, AdminState.MAINT, now=0.0)
     sicken(registry, second)
     assert usable(registry, 0.0) == [False, False]
 

@@ -98,7 +98,7 @@ class Registry(RuleBasedStateMachine):
 
     @rule(index=which, state=st.sampled_from(AdminState))
     def operator_orders(self, index: int, state: AdminState) -> None:
-        self.registry.order(self.registry.replicas[index], state, now=self.now)
+        self.registry.set_admin_state(self.registry.replicas[index], state, now=self.now)
 
     @invariant()
     def slots_held_are_sessions_open(self) -> None:

@@ -17,9 +17,11 @@ def one_replica(**config: Any) -> tuple[ReplicaRegistry, Replica]:
     return registry, registry.replicas[0]
 
 
-def take(registry: ReplicaRegistry, now: float) -> Slot:
-    slot = registry.reserve(now=now)
+def take(registry: ReplicaRegistry, now: float, *, key: str | None = None, connect: bool = True) -> Slot:
+    slot = registry.reserve(now=now, key=key)
     assert slot is not None
+    if connect:
+        registry.slot_connected(slot, now=now)
     return slot
 
 
@@ -163,7 +165,7 @@ def test_room_is_announced_when_a_slot_may_have_become_free() -> None:
         "release": lambda: registry.release(slot, now=0.0),
         "again": lambda: registry.release(slot, now=0.0),
         "probe": lambda: heal(registry, replica),
-        "order": lambda: registry.order(replica, AdminState.READY, now=0.0),
+        "order": lambda: registry.set_admin_state(replica, AdminState.READY, now=0.0),
         "failure": lambda: registry.probe_failed(replica, "x", now=0.0),
     }
     told: list[None] = []

@@ -161,7 +161,7 @@ class Line(RuleBasedStateMachine):
 
     @rule(index=which, state=st.sampled_from(AdminState))
     def operator_orders(self, index: int, state: AdminState) -> None:
-        self.registry.order(self.registry.replicas[index], state, now=self.now)
+        self.registry.set_admin_state(self.registry.replicas[index], state, now=self.now)
 
     @precondition(lambda self: self.line.tickets)
     @rule()
@@ -169,7 +169,7 @@ class Line(RuleBasedStateMachine):
         """Every replica is well and empties itself: the line does so too, as far as it may use any replica at all."""
         self.now += LINGER_SECONDS
         for replica in self.registry.replicas:
-            self.registry.order(replica, AdminState.READY, now=self.now)
+            self.registry.set_admin_state(replica, AdminState.READY, now=self.now)
         while True:
             for number in list(self.placed):
                 ticket, slot = self.placed.pop(number)

@@ -57,6 +57,7 @@ def test_a_report_that_overlaps_with_a_session_is_asked_for_again(what: str) -> 
     probe(0.0, 0.0, 0)
     slot = registry.reserve(now=5.0 if what == "ended" else 10.2)
     assert slot is not None
+    registry.slot_connected(slot, now=5.0 if what == "ended" else 10.2)
     if what == "ended":
         registry.release(slot, now=10.2)
     probe(10.0, 10.5, 1)

@@ -51,6 +51,9 @@ class Events:
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
         """It answers probes but failed sessions, and is left out for so long."""
 
+    def replica_refusing(self, replica: Replica) -> None:
+        """It began, or ceased (see ``replica.refusing``), to answer every upgrade with a 4xx that others do not give."""
+
     def replicas_usable(self, usable: bool) -> None:
         """False: no replica is usable any more; True: one is again."""
 

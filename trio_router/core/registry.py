@@ -5,16 +5,25 @@ Signals come in (probes, dials, ends of sessions), a slot goes out. Each method 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from .balancing import Policy, make_policy
+from .balancing import Policy, PolicyFactory, make_policy
 from .config import ReplicaEndpoint, RouterConfig
+from .failures import last_few
 from .health import ReplicaStatus, Thresholds
-from .replica import FULL_SECONDS, AdminState, Replica, Report
+from .replica import FULL_SECONDS, AdminState, Lingering, Replica, Report
+from .replica_set import ReplicaDiff, ReplicaSet
+
+#: A replica that refused so many different clients in a row, while another one accepted somebody, is `refusing`.
+REFUSED_CLIENTS: Final = 3
+#: An upgrade that another replica accepted counts for so long before the first of the refusals.
+ACCEPTED_SECONDS: Final = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -23,35 +32,42 @@ class Slot:
 
     replica: Replica
     number: int
+    key: str | None = None  # the affinity key of its client
     released: bool = False
 
 
-class ReplicaRegistry:
+class ReplicaRegistry(ReplicaSet):
     """All replicas in the order of the configuration.
 
-    ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``on_room`` is called, without
-    waiting, whenever a slot may have become free: whoever keeps a line of waiters looks at it then.
+    ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
+    name, beside the router's own. Two callbacks are called without waiting: ``on_room`` whenever a slot may have become
+    free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
 
     Raises:
-        ValueError: without any replica.
+        ValueError: without any replica, or for a policy that nobody knows.
     """
 
-    def __init__(self, config: RouterConfig | Sequence[ReplicaEndpoint], *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        config: RouterConfig | Sequence[ReplicaEndpoint],
+        *,
+        rng: random.Random | None = None,
+        policies: Mapping[str, PolicyFactory] | None = None,
+    ) -> None:
         if not isinstance(config, RouterConfig):
             if not config:
                 raise ValueError("a registry needs at least one replica")
             config = RouterConfig(replicas=tuple(config))
-        self.config = config
+        super().__init__(config)
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
-        default = None if config.dialect == "opaque" else 1
-        self.replicas = tuple(
-            Replica(endpoint, default_capacity=default, slow_start_seconds=config.slow_start_seconds)
-            for endpoint in config.replicas
-        )
         self.rng = rng or random.Random()
         self.on_room: Callable[[], None] = lambda: None
-        self._policies: dict[str, Policy] = {config.balance: make_policy(config.balance)}
+        self.on_loss: Callable[[], None] = lambda: None
+        names = (config.balance, *(stream.balance for stream in config.streams))
+        self._policies = {name: make_policy(name, policies) for name in names if name is not None}
+        self._given_policies = policies
         self._numbers = itertools.count(1)
+        self._began: float | None = None  # when it was told or asked something for the first time
 
     def __repr__(self) -> str:
         states = ", ".join(f"{r.label}={r.health.status}:{r.taken}" for r in self.replicas)
@@ -60,7 +76,7 @@ class ReplicaRegistry:
     # What a session asks
 
     def candidates(self, *, now: float, preset: str | None = None, exclude: Collection[Replica] = ()) -> list[Replica]:
-        """The available replicas of the best tier: primaries before others, and unsuspected before suspect ones."""
+        """The available replicas of the best tier (see `Replica.tier`)."""
         fitting = [
             replica
             for replica in self.replicas
@@ -68,13 +84,13 @@ class ReplicaRegistry:
         ]
         if not fitting:
             return []
-        best = min(_tier(replica) for replica in fitting)
-        return [replica for replica in fitting if _tier(replica) == best]
+        best = min(replica.tier for replica in fitting)
+        return [replica for replica in fitting if replica.tier == best]
 
     def select(self, *, now: float = 0.0, key: str | None = None, balance: str | None = None) -> Replica | None:
         """The replica that such a session would get, or None. Reserves nothing."""
         found = self.candidates(now=now)
-        return self._policy(balance).choose(found, key=key, now=now, rng=self.rng) if found else None
+        return self.policy(balance).choose(found, key=key, now=now, rng=self.rng) if found else None
 
     def reserve(
         self,
@@ -88,23 +104,61 @@ class ReplicaRegistry:
     ) -> Slot | None:
         """Pick a replica and take a slot on it, or None when no fitting one is available.
 
-        ``prefer`` is the URL of a replica that knows the client: taken if it is available, whatever the policy says.
+        ``prefer`` is the URL of a replica that knows the client: taken if it is available, whatever the policy says. A
+        slot that lingers there under the same ``key`` is the client's own and counts as free for it.
         """
         known = [r for r in self.replicas if r.url == prefer and r not in exclude] if prefer else []
-        if known and known[0].available(now) and serves(known[0], preset):
-            return self._take(known[0], now)
+        if known and known[0].available(now, key=key) and not known[0].refusing and serves(known[0], preset):
+            return self._take(known[0], now, key)
         found = self.candidates(now=now, preset=preset, exclude=exclude)
         if not found:
             return None
-        return self._take(self._policy(balance).choose(found, key=key, now=now, rng=self.rng), now)
+        return self._take(self.policy(balance).choose(found, key=key, now=now, rng=self.rng), now, key)
+
+    def policy(self, balance: str | None = None) -> Policy:
+        """The policy of this name, or of the configuration. It keeps its state from one session to the next.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        name = balance or self.config.balance
+        if name not in self._policies:
+            self._policies[name] = make_policy(name, self._given_policies)
+        return self._policies[name]
 
     def room(self, now: float) -> bool:
         """Whether any replica is available."""
         return any(replica.available(now) for replica in self.replicas)
 
+    def room_for_keys(self, now: float) -> set[str]:
+        """The affinity keys whose own lingering slots are the room that somebody else does not have."""
+        found: set[str] = set()
+        for replica in self.replicas:
+            if replica.lingering:
+                keys = {slot.key for slot in replica.lingering if slot.key is not None}
+                found |= {key for key in keys if replica.available(now, key=key)}
+        return found
+
     def fits(self, *, preset: str | None = None, exclude: Collection[Replica] = ()) -> bool:
-        """Whether waiting may help: a fitting replica is healthy, though it may be full, ejected or warming up now."""
-        return any(r.promising and r not in exclude and serves(r, preset) for r in self.replicas)
+        """Whether waiting may help: a fitting replica is not ordered away, though it may be full or down now."""
+        return any(r.expected and r not in exclude and serves(r, preset) for r in self.replicas)
+
+    def unusable_since(
+        self, now: float, *, preset: str | None = None, exclude: Collection[Replica] = ()
+    ) -> float | None:
+        """Since when such a session has had no usable replica.
+
+        None: it has one now, though it may be full. ``-inf``: none is to come at all. Before the first probe has
+        answered, the outage began with the first question.
+        """
+        began = self._begin(now)
+        since = -math.inf
+        for replica in self.replicas:
+            if replica.expected and replica not in exclude and serves(replica, preset):
+                if replica.usable(now):
+                    return None
+                since = max(since, replica.usable_until, began)
+        return since
 
     def serves_anywhere(self, preset: str | None) -> bool:
         """Whether any replica, in whatever state, is configured to serve this preset."""
@@ -117,6 +171,12 @@ class ReplicaRegistry:
 
     # What a session reports
 
+    def slot_connected(self, slot: Slot, *, now: float) -> None:
+        """The connection of this slot stands: from now on the replica can count it among its busy ones."""
+        if not slot.released:
+            slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
+            slot.replica.suspected = False
+
     def release(self, slot: Slot, *, now: float, linger: bool = False) -> None:
         """Give the slot back, exactly once; a second call does nothing.
 
@@ -128,46 +188,91 @@ class ReplicaRegistry:
         slot.released = True
         replica = slot.replica
         del replica.held_since[slot.number]
+        replica.connected_since.pop(slot.number, None)
         replica.changed_at = now
         if linger and replica.report is not None and replica.report.busy is not None:
-            replica.lingering_since.append(now)
+            replica.lingering.append(Lingering(now, slot.key))
+        if replica.removing and not replica.held:
+            self._drop(replica)
         self.on_room()
 
     def session_opened(self, replica: Replica) -> None:
-        """A session passed the commit point there: what failed to come so far is forgotten, but not who died behind it."""
+        """A session passed the commit point there: resets the failed attempts, but not the sessions lost after commit."""
         replica.sessions_total += 1
-        replica.failures_in_a_row = 0
-        if not replica.deaths_in_a_row:
+        replica.failures.clear()
+        replica.doubts.clear()
+        if not replica.lost_after_commit:
             replica.ejections = 0
 
     def session_ended(self, replica: Replica) -> None:
         """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
-        replica.deaths_in_a_row = 0
+        replica.deaths.clear()
+        replica.lost_after_commit = False
         replica.ejections = 0
 
     def session_rejected(self, replica: Replica, *, now: float) -> None:
         """It is up but full: not asked again for a moment, unless it reports room."""
         replica.full_until = now + FULL_SECONDS
 
-    def session_failed(self, replica: Replica, error: str, *, now: float, opened: bool = False) -> bool:
-        """A dial failed or the replica died under a session, ``opened``: behind its commit point.
+    def session_failed(
+        self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None
+    ) -> bool:
+        """An attempt failed, or the replica died under a session (``opened``: after its commit point).
+
+        ``client`` is the client's address if the failure may be the client's doing, None if it cannot be. Failures of one
+        client alone only make the replica degraded: tried last, and probed at once. With a second client's they count.
 
         Returns whether its status changed.
         """
+        self._note(replica, now)
         replica.failures_total += 1
-        if opened:
-            replica.deaths_in_a_row += 1
-        else:
-            replica.failures_in_a_row += 1
+        streak = replica.deaths if opened else replica.failures
+        streak.add(client)
+        replica.lost_after_commit |= opened
+        counted = replica.doubts.add(client)
         # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
-        last = not any(other.usable(now) for other in self.replicas if other is not replica)
-        changed = replica.health.failed(self.thresholds, error, spare=last)
-        most = self.config.ejection.failures
-        # Deaths are counted on over an ejection: a replica that opens each session and drops it never stops failing.
-        if replica.deaths_in_a_row % most == 0 if opened else replica.failures_in_a_row >= most:
+        last = not self._others_usable(replica, now)
+        changed = replica.health.failed(self.thresholds, error, spare=last, times=counted)
+        if streak.count >= self.config.ejection.failures:
             self._eject(replica, now)
         self._reprieve(now)
+        self.on_loss()
         return changed
+
+    def suspect_dial(self, replica: Replica, error: str, *, now: float, client: str | None = None) -> None:
+        """A dial timed out: the replica is tried last and probed at once, until a probe is good or a connection stands.
+
+        That alone takes no replica out of service: the handshake is part of a dial, and a client can hold that up. With
+        ``client``, its address, timeouts of different clients in a row count towards ejection as failures do.
+        """
+        self._note(replica, now)
+        replica.failures_total += 1
+        replica.suspected = True
+        replica.health.failed(self.thresholds, error, times=0)
+        if client is not None:
+            replica.failures.add(client)
+            if replica.failures.count >= self.config.ejection.failures:
+                self._eject(replica, now)
+        self._reprieve(now)
+        self.on_loss()
+
+    def request_refused(self, replica: Replica, status: int, *, now: float, client: str) -> tuple[Replica, ...]:
+        """It answered an upgrade with ``status`` (4xx). Returns the replicas whose ``refusing`` changed.
+
+        One that gives such an answer to `REFUSED_CLIENTS` different clients in a row while another replica accepts, or
+        accepted lately, is ``refusing``: tried last until it accepts somebody, recovers, or is ordered to be ready.
+        """
+        if not replica.refused_clients:
+            replica.refused_since = now
+        replica.refused_clients = last_few(replica.refused_clients, client, REFUSED_CLIENTS)
+        replica.health.last_error = f"answered upgrades with HTTP {status}"
+        return self._update_refusing()
+
+    def request_accepted(self, replica: Replica, *, now: float) -> tuple[Replica, ...]:
+        """It accepted an upgrade. Returns the replicas whose ``refusing`` changed: it may show up another one."""
+        replica.accepted_at = now
+        changed = self._clear_refusals(replica)
+        return changed + self._update_refusing()
 
     # What the health loop reports
 
@@ -175,47 +280,152 @@ class ReplicaRegistry:
         self, replica: Replica, *, latency_ms: float | None, wall: float, now: float, report: Report | None = None
     ) -> bool:
         """A good probe; ``report`` is what else the replica said of itself. Returns whether its status changed."""
+        self._note(replica, now)
         before = replica.health.status
         changed = replica.health.succeeded(self.thresholds, latency_ms=latency_ms, wall=wall)
+        replica.suspected = False
+        replica.doubts.clear()
         if changed:
             replica.recovered_at = now if before is ReplicaStatus.UNHEALTHY else None
+            self._clear_refusals(replica)
         if report is not None:
             replica.settle(report)
         if report is None or report.busy is None:
             replica.forget_lingering(now)  # nobody will ever tell that they are free
         self._reprieve(now)
+        if not replica.usable(now):
+            self.on_loss()
         self.on_room()
         return changed
 
     def probe_failed(self, replica: Replica, error: str, *, now: float) -> bool:
         """A bad probe. Returns whether its status changed."""
+        self._note(replica, now)
         changed = replica.health.failed(self.thresholds, error)
         self._reprieve(now)
+        self.on_loss()
         return changed
 
-    def order(self, replica: Replica, state: AdminState, *, now: float) -> None:
-        """What an operator wants of it."""
+    def record_success(
+        self,
+        replica: Replica | str,
+        *,
+        latency_ms: float,
+        recovery_threshold: int | None = None,
+        wall: float = 0.0,
+        now: float = 0.0,
+    ) -> bool:
+        """FastVideo's name for a good probe of a replica, or of its URL. Nothing is awaited.
+
+        ``wall`` is Unix seconds for ``last_ok_at``, ``now`` the clock of all other calls; ``recovery_threshold`` replaces
+        the configured one for this call.
+
+        Raises:
+            KeyError: no replica has this URL.
+        """
+        with self._threshold(recovery=recovery_threshold):
+            return self.probe_succeeded(self._find(replica), latency_ms=latency_ms, wall=wall, now=now)
+
+    def record_failure(
+        self, replica: Replica | str, *, reason: str, failure_threshold: int | None = None, now: float = 0.0
+    ) -> bool:
+        """FastVideo's name for a bad probe; see `record_success`."""
+        with self._threshold(failure=failure_threshold):
+            return self.probe_failed(self._find(replica), reason, now=now)
+
+    # What operators order
+
+    def set_admin_state(self, replica: Replica, state: AdminState, *, now: float) -> None:
+        """What an operator wants of it. To be ordered ready clears ``refusing``."""
+        self._note(replica, now)
+        if state is AdminState.READY:
+            self._clear_refusals(replica)
+            if replica.admin is not state:
+                replica.usable_until = now  # an outage does not begin before it was wanted
         replica.admin = state
         self._reprieve(now)
+        self.on_loss()
         self.on_room()
 
-    def _policy(self, balance: str | None) -> Policy:
-        name = balance or self.config.balance
-        if name not in self._policies:
-            self._policies[name] = make_policy(name)  # type: ignore[arg-type]  # checked by the configuration
-        return self._policies[name]
+    def apply(self, endpoints: Sequence[ReplicaEndpoint], *, now: float) -> ReplicaDiff:
+        """Make ``endpoints`` the replicas. The URL is the identity: a replica whose other keys changed keeps its record.
 
-    def _take(self, replica: Replica, now: float) -> Slot:
-        slot = Slot(replica, next(self._numbers))
+        Added ones are UNKNOWN until their first good probe. Removed ones get no new sessions; those with open sessions
+        stay listed, ``removing``, until the last of them gives its slot back.
+
+        Raises:
+            ValueError: for an empty list, or two of the same URL or name. Nothing has changed then.
+        """
+        self.config = RouterConfig(**{**dict(self.config), "replicas": tuple(endpoints)})
+        diff = self._exchange(self.config.replicas, now=now)
+        for replica in diff.removed:
+            for policy in self._policies.values():
+                policy.forget(replica)
+        self._reprieve(now)
+        self.on_replicas_changed()
+        self.on_loss()
+        self.on_room()
+        return diff
+
+    def _find(self, replica: Replica | str) -> Replica:
+        if isinstance(replica, Replica):
+            return replica
+        found = self.get(replica)
+        if found is None:
+            raise KeyError(replica)
+        return found
+
+    @contextlib.contextmanager
+    def _threshold(self, *, failure: int | None = None, recovery: int | None = None) -> Iterator[None]:
+        kept = self.thresholds
+        self.thresholds = Thresholds(failure or kept.failure, recovery or kept.recovery)
+        try:
+            yield
+        finally:
+            self.thresholds = kept
+
+    def _begin(self, now: float) -> float:
+        if self._began is None:
+            self._began = now
+        return self._began
+
+    def _note(self, replica: Replica, now: float) -> None:
+        """Before anything changes: until now it was usable, if it was."""
+        self._begin(now)
+        if replica.usable(now):
+            replica.usable_until = now
+
+    def _others_usable(self, replica: Replica, now: float) -> bool:
+        return any(other.usable(now) for other in self.replicas if other is not replica)
+
+    def _update_refusing(self) -> tuple[Replica, ...]:
+        changed = []
+        for replica in self.replicas:
+            if replica.refusing or len(replica.refused_clients) < REFUSED_CLIENTS:
+                continue
+            since = replica.refused_since - ACCEPTED_SECONDS
+            if any(other.accepted_at >= since for other in self.replicas if other is not replica):
+                replica.refusing = True
+                changed.append(replica)
+        return tuple(changed)
+
+    def _clear_refusals(self, replica: Replica) -> tuple[Replica, ...]:
+        changed = (replica,) if replica.refusing else ()
+        replica.refusing, replica.refused_clients, replica.refused_since = False, (), math.inf
+        return changed
+
+    def _take(self, replica: Replica, now: float, key: str | None) -> Slot:
+        slot = Slot(replica, next(self._numbers), key)
         replica.held_since[slot.number] = replica.changed_at = now
         return slot
 
     def _eject(self, replica: Replica, now: float) -> None:
-        if not any(other.usable(now) for other in self.replicas if other is not replica):
+        if not self._others_usable(replica, now):
             return  # the last one: a bad replica is better than none
         rule = self.config.ejection
         replica.ejections += 1
-        replica.failures_in_a_row = 0
+        replica.failures.clear()
+        replica.deaths.clear()
         replica.ejected_until = now + min(rule.base_seconds * replica.ejections, rule.max_seconds)
 
     def _reprieve(self, now: float) -> None:
@@ -232,7 +442,3 @@ class ReplicaRegistry:
 def serves(replica: Replica, preset: str | None) -> bool:
     """Whether the replica's list of presets allows this one; no list, or no preset asked for, allows any."""
     return preset is None or not replica.endpoint.presets or preset in replica.endpoint.presets
-
-
-def _tier(replica: Replica) -> tuple[bool, bool]:
-    return (not replica.endpoint.primary, replica.health.suspect)
