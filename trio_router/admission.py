@@ -100,8 +100,10 @@ class Admission:
 
         Returns a function that forgets it; it may be called at any time, and again.
         """
-        forget = self._outages.watch(visit, callback, trio.current_time())
-        self._look_again()
+        now = trio.current_time()
+        forget = self._outages.watch(visit, callback, now)
+        if self._outages.given_up_at(visit.wish.preset, (), now) < math.inf:
+            self._look_again()
         return forget
 
     async def acquire(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
@@ -157,11 +159,14 @@ class Admission:
     def _refuse(self, now: float) -> float:
         """Send away who waits for nothing. Returns when the next one will have to go, as things are now."""
         due = self._outages.tell(now)
+        given_up: dict[tuple[str | None, tuple[Replica, ...]], float] = {}  # the same for most of them
         for ticket, visit in list(self._waiting.items()):
-            if ticket.slot is not None or visit.turn is None or visit.turn.is_set():
+            if visit.turn is None or visit.turn.is_set():
                 continue
-            at = self._outages.given_up_at(ticket.wish.preset, ticket.exclude, now)
-            if at <= now:
+            kind = ticket.wish.preset, tuple(ticket.exclude)
+            if kind not in given_up:
+                given_up[kind] = self._outages.given_up_at(*kind, now)
+            if (at := given_up[kind]) <= now:
                 visit.refusal = self._none_left(ticket.wish.preset, ticket.exclude)
                 self.line.leave(ticket)
                 visit.turn.set()

@@ -39,7 +39,7 @@ class OutageWatch:
         """Call ``callback`` once when ``visit`` is to be told so, which may be now. Returns a function that forgets it."""
         watcher = _Watcher(visit, callback)
         self._watchers[watcher] = None
-        self._tell(watcher, now)
+        self._tell(watcher, self.given_up_at(visit.wish.preset, (), now), now)
 
         def forget() -> None:
             self._watchers.pop(watcher, None)
@@ -48,13 +48,13 @@ class OutageWatch:
 
     def tell(self, now: float) -> float:
         """Tell all who are to be told. Returns when the next one will be, as things are now."""
-        return min([self._tell(watcher, now) for watcher in list(self._watchers)], default=math.inf)
+        presets = {watcher.visit.wish.preset for watcher in self._watchers}
+        given_up = {preset: self.given_up_at(preset, (), now) for preset in presets}
+        for watcher in list(self._watchers):
+            self._tell(watcher, given_up[watcher.visit.wish.preset], now)
+        return min((at for at in given_up.values() if at > now), default=math.inf)
 
-    def _tell(self, watcher: _Watcher, now: float) -> float:
-        at = self.given_up_at(watcher.visit.wish.preset, (), now)
-        if at > now:
-            return at
-        if watcher in self._watchers:  # a callback may forget others
+    def _tell(self, watcher: _Watcher, given_up_at: float, now: float) -> None:
+        if given_up_at <= now and watcher in self._watchers:  # a callback may forget others
             del self._watchers[watcher]
             watcher.callback(End(Side.ROUTER, Cause.NO_REPLICA))
-        return math.inf

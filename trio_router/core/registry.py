@@ -393,7 +393,7 @@ class ReplicaRegistry(ReplicaSet):
         """Before anything changes: until now it was usable, if it was."""
         self._begin(now)
         if replica.usable(now):
-            replica.usable_until = now
+            replica.usable_until = max(replica.usable_until, now)
 
     def _others_usable(self, replica: Replica, now: float) -> bool:
         return any(other.usable(now) for other in self.replicas if other is not replica)
