@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ class LastByKey(Last):
     uses_key = True
 
 
-def router(policy: type[Policy] | None, **settings: object) -> Router:
-    config = RouterConfig(replicas=ENDPOINTS, balance="mine", **settings)  # type: ignore[arg-type]
+def router(policy: type[Policy] | None, **settings: Any) -> Router:
+    config = RouterConfig(replicas=ENDPOINTS, balance="mine", **settings)
     made = Router(config, policies={"mine": policy} if policy else None)
     for replica in made.registry.replicas:
         made.registry.record_success(replica, latency_ms=1.0)
