@@ -98,8 +98,9 @@ async def test_an_outage_that_ends_in_time_begins_anew_the_next_time(clock: Mock
         await farewell(*one)
 
 
-async def test_without_a_line_nobody_waits_for_a_replica_to_come_back(clock: MockClock) -> None:
-    async with staged(healthy=False, line={"length": 0}) as stage:
+@pytest.mark.parametrize("line", [{"length": 0}, {"outage_seconds": 0}])
+async def test_nobody_waits_for_a_replica_to_come_back_if_nobody_is_to(clock: MockClock, line: dict[str, Any]) -> None:
+    async with staged(healthy=False, line=line) as stage:
         assert await refused(await stage.client()) == nobody(0.0)
 
 
