@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from ._version import __version__
+from .core.balancing import Policy
 from .core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
 from .core.errors import ConfigError, RouterError
 from .core.events import Events, Refusal
@@ -13,6 +14,7 @@ from .core.health import ReplicaHealth, ReplicaStatus
 from .core.outcome import Outcome
 from .core.registry import ReplicaRegistry
 from .core.replica import AdminState, Replica
+from .core.replica_set import ReplicaDiff
 
 if TYPE_CHECKING:
     from .app import Router, build_router_app, open_router, run_router, serve_router
@@ -36,7 +38,9 @@ __all__ = [
     "Events",
     "Outcome",
     "Refusal",
+    "Policy",
     "Replica",
+    "ReplicaDiff",
     "ReplicaEndpoint",
     "ReplicaHealth",
     "ReplicaRegistry",

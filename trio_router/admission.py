@@ -1,4 +1,4 @@
-"""Who gets a slot now, who waits, who is sent away.
+"""Who gets a slot now, who waits, who is sent away: the `scheduling.Scheduler` of one router.
 
 Decisions are made in one go, whenever a slot may have become free (`ReplicaRegistry.on_room`), never by a task that
 had to be woken first: so a slot that is freed while somebody waits is taken in the same instant.
@@ -16,9 +16,12 @@ import trio
 from trio_router.core.config import RouterConfig
 from trio_router.core.line import Ticket, WaitingLine
 from trio_router.core.outcome import Cause, End, Side
-from trio_router.core.registry import ReplicaRegistry, Slot
+from trio_router.core.registry import ReplicaRegistry
 from trio_router.core.replica import Replica
-from trio_router.identity import Guest, Identities
+from trio_router.identity import Identities
+from trio_router.outage import OutageWatch
+from trio_router.scheduling import Lease, Tell
+from trio_router.scheduling import Visit as Visit
 
 from .logs import get_logger
 
@@ -29,22 +32,6 @@ BROKEN_SECONDS: Final = 1.0
 #: A client is told its place at most this often.
 TELL_SECONDS: Final = 1.0
 
-#: Tells a waiting client (position, depth, estimated seconds).
-Tell = Callable[[int, int, float | None], None]
-
-
-class Visit(Guest):
-    """One session, as the admission sees it: its wish, its rank, and how it is woken when its turn comes."""
-
-    __slots__ = ("got_slot_at", "tell", "ticket", "turn")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ticket: Ticket | None = None
-        self.tell: Tell | None = None
-        self.turn: trio.Event | None = None
-        self.got_slot_at = 0.0
-
 
 class Admission:
     """Gives slots to sessions. `run` must be running while anybody waits."""
@@ -54,10 +41,22 @@ class Admission:
         self._registry = registry
         self._identities = identities
         self.line = WaitingLine()
+        self._outages = OutageWatch(registry, config.line)
         self._waiting: dict[Ticket, Visit] = {}
         self.broken_turns = 0
         self._changed = trio.Event()  # set when `run` should look again
         registry.on_room = self._settle
+        registry.on_loss = self._look_again
+
+    def admit(self, visit: Visit) -> bool:
+        """See `scheduling.Scheduler.admit`."""
+        return self._identities.admit(visit)
+
+    def release(self, visit: Visit, lease: Lease, *, committed: bool, linger: bool) -> None:
+        """See `scheduling.Scheduler.release`."""
+        if committed and not lease.released:
+            self.session_ended(visit)
+        self._registry.release(lease, now=trio.current_time(), linger=linger)
 
     def committed(self, visit: Visit) -> None:
         """The session is past its commit point: it will not be in the line again."""
@@ -69,8 +68,8 @@ class Admission:
 
     # Slots
 
-    def slot_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Slot | End | None:
-        """A slot if one is free for this session; the End if there is no sense in waiting; None: it would have to wait."""
+    def acquire_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Lease | End | None:
+        """See `scheduling.Scheduler.acquire_nowait`."""
         now = trio.current_time()
         known = self._identities.known(visit)
         if known != visit.wish.prefer:
@@ -87,22 +86,41 @@ class Admission:
         return self._hopeless(visit, position, exclude, now)
 
     def _hopeless(self, visit: Visit, position: int, exclude: Collection[Replica], now: float) -> End | None:
-        if not self._registry.serves_anywhere(visit.wish.preset):
-            return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {visit.wish.preset!r}")
-        if not self._registry.fits(preset=visit.wish.preset, exclude=exclude):
-            return End(Side.ROUTER, Cause.NO_REPLICA)
+        preset = visit.wish.preset
+        if not self._registry.serves_anywhere(preset):
+            return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {preset!r}")
+        if self._outages.given_up_at(preset, exclude, now) <= now:
+            return self._none_left(preset, exclude)
         if position > self._config.line.length:
             return End(Side.ROUTER, Cause.LINE_FULL, retry_after=self._retry_after(position))
         return None
 
-    async def slot(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Slot | End:
-        """A slot, waited for in the line if need be; or why there is none. ``tell`` is called with each new place."""
-        found = self.slot_nowait(visit, exclude=exclude)
+    def _none_left(self, preset: str | None, exclude: Collection[Replica]) -> End:
+        """No replica is to be waited for: either none is there, or this session has tried those that are."""
+        if exclude and self._registry.unusable_since(trio.current_time(), preset=preset) is None:
+            detail = "every replica that is there was tried"
+            return End(Side.REPLICA, Cause.REJECTED, detail=detail, retry_after=self._retry_after(1))
+        return End(Side.ROUTER, Cause.NO_REPLICA)
+
+    def when_hopeless(self, visit: Visit, callback: Callable[[End], None]) -> Callable[[], None]:
+        """Call ``callback`` once, as soon as such a session would be told that no replica is there: now, if it is so now.
+
+        Returns a function that forgets it; it may be called at any time, and again.
+        """
+        now = trio.current_time()
+        forget = self._outages.watch(visit, callback, now)
+        if self._outages.given_up_at(visit.wish.preset, (), now) < math.inf:
+            self._look_again()
+        return forget
+
+    async def acquire(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
+        """See `scheduling.Scheduler.acquire`."""
+        found = self.acquire_nowait(visit, exclude=exclude)
         if found is not None:
             return found
         ticket = visit.ticket
         assert ticket is not None
-        visit.tell, visit.turn = tell, trio.Event()
+        visit.tell, visit.turn, visit.refusal = tell, trio.Event(), None
         ticket.told = None
         self.line.join(ticket)
         self._waiting[ticket] = visit
@@ -121,10 +139,14 @@ class Admission:
             if (unwanted := ticket.take()) is not None:  # its turn came in the moment in which it was cancelled
                 self._registry.release(unwanted, now=trio.current_time())
         if slot is None:
+            if (refusal := visit.refused()) is not None:
+                return refusal
             waited = f"waited {self._config.line.timeout_seconds:g} s"
             return End(Side.ROUTER, Cause.LINE_TIMEOUT, detail=waited, retry_after=self._retry_after(1))
         visit.got_slot_at = trio.current_time()
         return slot
+
+    slot_nowait, slot = acquire_nowait, acquire
 
     def _settle(self) -> None:
         """Give what is free to whoever is first, and wake him."""
@@ -137,13 +159,33 @@ class Admission:
             if visit is not None and visit.turn is not None:
                 visit.turn.set()
 
-    def when_hopeless(self, visit: Visit, callback: Any) -> Callable[[], None]:  # SHIM
-        return lambda: None
+    def _look_again(self) -> None:
+        if self._waiting or self._outages:
+            self._changed.set()
+
+    def _refuse(self, now: float) -> float:
+        """Send away who waits for nothing. Returns when the next one will have to go, as things are now."""
+        due = self._outages.tell(now)
+        given_up: dict[tuple[str | None, tuple[Replica, ...]], float] = {}  # the same for most of them
+        for ticket, visit in list(self._waiting.items()):
+            if visit.turn is None or visit.turn.is_set():
+                continue
+            kind = ticket.wish.preset, tuple(ticket.exclude)
+            if kind not in given_up:
+                given_up[kind] = self._outages.given_up_at(*kind, now)
+            if (at := given_up[kind]) <= now:
+                visit.refusal = self._none_left(ticket.wish.preset, ticket.exclude)
+                self.line.leave(ticket)
+                visit.turn.set()
+            else:
+                due = min(due, at)
+        return due
 
     # Telling
 
     async def run(self) -> None:
-        """Until cancelled: tell who waits how it goes, and see to slots that become free by the passing of time.
+        """Until cancelled: tell who waits how it goes, see to slots that become free by the passing of time, and end waits
+        for replicas that do not come.
 
         A turn that raises is logged, counted and tried again: slots are given away meanwhile as they become free.
         """
@@ -152,7 +194,7 @@ class Admission:
                 self._settle()
                 self._changed = trio.Event()
                 now = trio.current_time()
-                next_turn = min(self._tell_all(now), self._next_change(now))
+                next_turn = min(self._refuse(now), self._tell_all(now), self._next_change(now))
             except Exception:
                 self.broken_turns += 1
                 log.exception("a turn of the waiting line is broken", broken_turns=self.broken_turns)
@@ -189,8 +231,8 @@ class Admission:
         """When another try is worth it: as estimated, but between a second and five minutes."""
         return round(min(300.0, max(1.0, self._estimate(position) or 5.0)), 1)
 
-    def places(self, now: float) -> list[dict[str, Any]]:
-        """The line for `/status`: each place, its age, and what it waits for."""
+    def positions(self, now: float) -> list[dict[str, Any]]:
+        """See `scheduling.Scheduler.positions`."""
         return [
             {
                 "position": position,
@@ -201,3 +243,5 @@ class Admission:
             }
             for position, ticket in self.line.places()
         ]
+
+    places = positions

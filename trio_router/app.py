@@ -20,7 +20,9 @@ from quart import Blueprint
 from quart_trio import QuartTrio
 
 from ._version import __version__
+from .core.balancing import PolicyFactory
 from .core.config import RouterConfig
+from .core.dialects import Dialect
 from .core.events import Events
 from .core.outcome import Cause
 from .core.registry import ReplicaRegistry
@@ -47,8 +49,12 @@ class Router:
     """A router. `run` it once, or read its `status` without running it.
 
     ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
-    what happens in it, after the log; one that raises is logged and disturbs nobody. ``started_with`` are further fields
-    of its start line: the configuration's file, say.
+    what happens in it, after the log; one that raises is logged and disturbs nobody. ``policies`` and ``dialects`` are
+    balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
+    ``registry`` has its own policies. ``started_with`` are further fields of the start line: the configuration's file, say.
+
+    Raises:
+        ValueError: for a ``balance`` that nobody knows.
     """
 
     def __init__(
@@ -59,10 +65,12 @@ class Router:
         blueprints: Sequence[Blueprint] = (),
         http_get: HttpGet | None = None,
         events: Sequence[Events] = (),
+        policies: Mapping[str, PolicyFactory] | None = None,
+        dialects: Mapping[str, Dialect] | None = None,
         started_with: Mapping[str, object] | None = None,
     ) -> None:
         self.config = config
-        self.services: Services = make_services(config, registry, events=events)
+        self.services: Services = make_services(config, registry, events=events, policies=policies, dialects=dialects)
         self.app: QuartTrio = make_app(self, blueprints=blueprints)
         self.port: int | None = None
         self.status_port: int | None = None

@@ -37,6 +37,15 @@ class EventLog(Events):
         """One warning."""
         log.warning("a report of a replica cannot be read", replica=replica.label, url=replica.url, why=why)
 
+    def replica_refusing(self, replica: Replica) -> None:
+        """A warning when it begins, an info line when it is over."""
+        if replica.refusing:
+            log.warning(
+                "replica refuses every client", url=replica.url, error=replica.health.last_error, **_slots(replica)
+            )
+        else:
+            log.info("replica accepts clients again", url=replica.url, **_slots(replica))
+
     def replicas_usable(self, usable: bool) -> None:
         """Why clients are refused, and since when they are not any more."""
         if usable:

@@ -108,9 +108,9 @@ class Identities:
         known = self.affinity.look_up(wish.key, now=trio.current_time())
         if known is not None or cookie is None or self._cookie is None:
             return known
-        # `hash` leads a key of the client's own to its replica, whatever the cookie says.
-        hashed = (wish.balance or self._config.balance) == "hash"
-        if not hashed or wish.key == f"cookie:{cookie[0]}":
+        # A policy by key leads a key of the client's own to its replica, whatever the cookie says.
+        by_key = self._registry.policy(wish.balance).uses_key
+        if not by_key or wish.key == f"cookie:{cookie[0]}":
             tags = {self._cookie.tag(replica.url): replica.url for replica in self._registry.replicas}
             return tags.get(cookie[1])
         return None

@@ -31,6 +31,8 @@ class ReplicaRow(TypedDict):
     reported_busy: int | None
     reported_total: int | None
     warming: bool
+    refusing: bool
+    removing: bool
     ejected_for_seconds: float | None
     full_for_seconds: float | None
     sessions_total: int
@@ -103,11 +105,13 @@ def replica_row(replica: Replica, now: float) -> ReplicaRow:
         "open_sessions": replica.held,
         "capacity": replica.capacity(now),
         "slots_taken": replica.taken,
-        "lingering": len(replica.lingering_since),
+        "lingering": len(replica.lingering),
         "others": replica.others,
         "reported_busy": replica.report.busy if replica.report else None,
         "reported_total": replica.report.total if replica.report else None,
         "warming": replica.warming,
+        "refusing": replica.refusing,
+        "removing": replica.removing,
         "ejected_for_seconds": _left(replica.ejected_until, now),
         "full_for_seconds": _left(replica.full_until, now),
         "sessions_total": replica.sessions_total,

@@ -76,6 +76,7 @@ class Ours:
         self._settle(asking=ticket)
         if (slot := ticket.take()) is not None:
             self._slots[session] = slot
+            self._registry.slot_connected(slot, now=now)
             return self._index[slot.replica]
         position = self._line.tickets.index(ticket) + 1
         hopeless = (
@@ -144,6 +145,7 @@ class Ours:
                 slot, session = ticket.take(), self._sessions[ticket]
                 assert slot is not None
                 self._slots[session] = slot
+                self._registry.slot_connected(slot, now=self._now)
                 self.place(session, self._index[slot.replica])
 
 

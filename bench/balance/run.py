@@ -21,7 +21,7 @@ ROUTERS = (*POLICIES, SEED)
 
 
 def config_for(workload: Workload) -> RouterConfig:
-    """The defaults of the router: a line of 100, for 60 s; replicas report their slots."""
+    """The defaults of the router: a line of 100, for 300 s; replicas report their slots."""
     return RouterConfig(replicas=tuple(ReplicaEndpoint(f"http://r{i}") for i in range(len(workload.capacities))))
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import get_args
 
 import pytest
+from core_samples import heal
 
-from trio_router.core.balancing import load, make_policy, rendezvous_score
-from trio_router.core.config import ReplicaEndpoint
+from trio_router.core.balancing import Policy, load, make_policy, rendezvous_score
+from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
 from trio_router.core.config.blocks import Balance
+from trio_router.core.errors import ConfigError
+from trio_router.core.registry import ReplicaRegistry
 from trio_router.core.replica import Replica
 
 POLICIES: tuple[Balance, ...] = get_args(Balance)
@@ -146,3 +150,50 @@ def test_hash_spreads_keys_in_proportion_to_weight_and_only_towards_a_replica_th
 
 def test_hash_without_a_key_is_the_least_loaded() -> None:
     assert choices("hash", replicas(1, 1, 1, held=(3, 1, 2)), 5) == ["r1"] * 5
+
+
+class Last(Policy):
+    """A policy of somebody else's."""
+
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        return candidates[-1]
+
+
+def test_a_policy_can_be_given_from_python_and_comes_before_the_routers_own() -> None:
+    endpoints = (ReplicaEndpoint("http://r0"), ReplicaEndpoint("http://r1"))
+    for name in ("mine", "first"):
+        config = RouterConfig(replicas=endpoints, balance=name)
+        registry = ReplicaRegistry(config, policies={name: Last})
+        for replica in registry.replicas:
+            heal(registry, replica)
+        assert registry.select() is registry.replicas[1]
+        registry.apply(endpoints[1:], now=1.0)  # the default of `forget`
+        assert not registry.policy().uses_key
+
+
+@pytest.mark.parametrize("where", ["router", "stream", "call"])
+def test_a_name_without_a_policy_is_a_clear_error(where: str) -> None:
+    streams = (StreamConfig(balance="best"),) if where == "stream" else (StreamConfig(),)
+    config = RouterConfig(
+        replicas=(ReplicaEndpoint("http://a"),), balance="best" if where == "router" else "first", streams=streams
+    )
+    with pytest.raises(ValueError, match=r"no policy is called 'best'; known are least_sessions, .*, hash, mine"):
+        ReplicaRegistry(config, policies={"mine": Last}).policy("best")
+
+
+def test_a_file_may_name_only_policies_that_are_known() -> None:
+    text = "router: {balance: %s, replicas: [{url: http://a}]}"
+    with pytest.raises(ConfigError, match=r"router\.balance: no policy is called 'hsh'; did you mean 'hash'\?"):
+        parse_config(text % "hsh")
+    with pytest.raises(ConfigError, match="known are least_sessions"):
+        parse_config(text % "mine")
+    assert parse_config(text % "mine", policies={"mine": Last}).balance == "mine"
+
+
+def test_only_a_policy_by_key_says_that_it_uses_the_key() -> None:
+    assert [name for name in POLICIES if make_policy(name).uses_key] == ["hash"]
+
+
+def test_a_policy_without_a_choice_is_none() -> None:
+    with pytest.raises(NotImplementedError):
+        Policy.choose(Last(), [], key=None, now=0.0, rng=random.Random())

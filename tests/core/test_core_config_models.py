@@ -91,7 +91,7 @@ def test_other_urls_are_value_errors(url: str, words: str) -> None:
             "streams[0].presets: no replica lists 'ltx'",
         ),
         ({"dialect": "grpc"}, "dialect"),
-        ({"balance": "best"}, "balance"),
+        ({"balance": "the best"}, "balance"),
         ({"timeouts": {"ping_interval_seconds": 60}}, "must be below dead_peer_seconds"),
         ({"timeouts": {"close_seconds": 0}}, "close_seconds"),
         ({"limits": {"hold_bytes": 10}}, "hold_bytes"),

@@ -97,7 +97,7 @@ def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str)
         for _ in range(6):
             registry.probe_failed(other, "timeout", now=101.0)
     elif loss == "ordered away":
-        registry.order(other, AdminState.DRAIN, now=101.0)
+        registry.set_admin_state(other, AdminState.DRAIN, now=101.0)
     else:
         heal(registry, other, now=101.0, report=Report(asked_at=100.0, warming=True))
     assert usable(registry, 101.0) == [True, False]
@@ -107,9 +107,25 @@ def test_an_ejected_replica_is_taken_back_when_the_last_other_is_lost(loss: str)
 
 def test_nobody_is_taken_back_who_is_unhealthy_or_ordered_away() -> None:
     registry, (first, second) = make_sturdy()
-    registry.order(first, AdminState.MAINT, now=0.0)
+    registry.set_admin_state(first, AdminState.MAINT, now=0.0)
     sicken(registry, second)
     assert usable(registry, 0.0) == [False, False]
+
+
+def test_a_warming_replica_is_not_taken_back_from_its_ejection_until_it_is_warm() -> None:
+    registry = make_registry(3, failure_threshold=6)
+    warming, ejected, last = registry.replicas
+    for replica in (warming, ejected):
+        fail(registry, replica, now=100.0)
+    heal(registry, warming, now=101.0, report=Report(asked_at=101.0, warming=True))
+    registry.set_admin_state(last, AdminState.DRAIN, now=102.0)
+    assert usable(registry, 102.0) == [False, True, False]
+    assert (warming.ejected_until, ejected.ejected_until) == (130.0, 102.0), "it keeps its time"
+    registry.set_admin_state(ejected, AdminState.DRAIN, now=103.0)
+    assert usable(registry, 103.0) == [False, False, False]
+    assert warming.ejected_until == 130.0
+    heal(registry, warming, now=104.0, report=Report(asked_at=104.0))
+    assert usable(registry, 104.0) == [True, False, False]
 
 
 def test_the_next_change_is_when_a_rest_ends_by_itself() -> None:

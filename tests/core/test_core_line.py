@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio_router.core.config import ReplicaEndpoint
 from trio_router.core.line import REMEMBERED_LENGTHS, Ticket, WaitingLine, Wish
 from trio_router.core.registry import ReplicaRegistry, serves
-from trio_router.core.replica import Replica
+from trio_router.core.replica import Replica, Report
 
 
 def make_registry(*rooms: int, presets: dict[int, tuple[str, ...]] | None = None) -> ReplicaRegistry:
@@ -72,6 +72,17 @@ def test_a_wish_is_passed_on_whole() -> None:
     picky.exclude = {registry.replicas[0]}
     line.settle(registry, now=0.0)
     assert replica_of(picky) == "r1"
+
+
+def test_a_client_that_comes_back_passes_those_who_wait_for_its_own_lingering_slot() -> None:
+    line, registry = WaitingLine(), make_registry(1)
+    heal(registry, registry.replicas[0], report=Report(asked_at=0.0, busy=0, total=1))
+    slot = registry.reserve(now=1.0, key="ann")
+    assert slot is not None
+    registry.release(slot, now=2.0, linger=True)
+    other, ann, late = queue(line, Wish(), Wish(key="ann", prefer="http://r0"), Wish(key="ann", prefer="http://r0"))
+    assert line.settle(registry, now=2.1) == [ann]
+    assert line.places() == [(1, other), (2, late)]
 
 
 def test_a_rank_is_for_good() -> None:

@@ -17,9 +17,11 @@ def one_replica(**config: Any) -> tuple[ReplicaRegistry, Replica]:
     return registry, registry.replicas[0]
 
 
-def take(registry: ReplicaRegistry, now: float) -> Slot:
-    slot = registry.reserve(now=now)
+def take(registry: ReplicaRegistry, now: float, *, key: str | None = None, connect: bool = True) -> Slot:
+    slot = registry.reserve(now=now, key=key)
     assert slot is not None
+    if connect:
+        registry.slot_connected(slot, now=now)
     return slot
 
 
@@ -163,7 +165,7 @@ def test_room_is_announced_when_a_slot_may_have_become_free() -> None:
         "release": lambda: registry.release(slot, now=0.0),
         "again": lambda: registry.release(slot, now=0.0),
         "probe": lambda: heal(registry, replica),
-        "order": lambda: registry.order(replica, AdminState.READY, now=0.0),
+        "order": lambda: registry.set_admin_state(replica, AdminState.READY, now=0.0),
         "failure": lambda: registry.probe_failed(replica, "x", now=0.0),
     }
     told: list[None] = []
@@ -213,3 +215,89 @@ def test_others_are_doubtful_when_a_session_of_ours_began_or_ended_while_the_rep
     assert (replica.others, replica.doubtful) == (1, True)
     busy(registry, replica, 1, asked_at=6.0)
     assert (replica.others, replica.doubtful) == (0, False)
+
+
+def test_a_slot_that_was_not_connected_when_the_report_was_asked_for_explains_nothing() -> None:
+    """The busy GPU is still the one that was left: it is not given away because somebody else was just picked for it."""
+    registry, replica = one_replica()
+    heal(registry, replica, report=Report(asked_at=0.0, busy=0, total=2))
+    registry.release(take(registry, 1.0), now=5.0, linger=True)
+    picked = take(registry, 5.0, connect=False)
+    heal(registry, replica, now=6.1, report=Report(asked_at=6.0, busy=1, total=2))
+    assert (counts(replica), replica.available(6.1)) == ((1, 1, 0), False)
+    registry.slot_connected(picked, now=6.5)
+    heal(registry, replica, now=7.1, report=Report(asked_at=7.0, busy=1, total=2))
+    assert (counts(replica), replica.available(7.1)) == ((1, 0, 0), True)
+
+
+def test_a_connection_that_comes_to_stand_while_the_replica_is_asked_is_asked_for_again() -> None:
+    registry, replica = one_replica()
+    picked = take(registry, 1.0, connect=False)
+    busy(registry, replica, 1, asked_at=2.0)
+    assert (counts(replica), replica.doubtful) == ((1, 0, 1), False)
+    registry.slot_connected(picked, now=2.1)
+    assert replica.wants_probe(2.1)
+    busy(registry, replica, 1, asked_at=3.0)
+    assert (counts(replica), replica.wants_probe(3.1)) == ((1, 0, 0), False)
+
+
+def test_a_connection_of_a_slot_that_was_given_back_is_nobodys() -> None:
+    registry, replica = one_replica()
+    slot = take(registry, 1.0, connect=False)
+    registry.release(slot, now=2.0)
+    registry.slot_connected(slot, now=3.0)
+    assert replica.connected_since == {}
+    registry.release(take(registry, 4.0), now=5.0)
+    assert replica.connected_since == {}
+
+
+def test_a_client_that_comes_back_does_not_stand_in_its_own_way() -> None:
+    registry = make_registry(2)
+    for replica in registry.replicas:
+        heal(registry, replica, report=Report(asked_at=0.0, busy=0, total=1))
+    home = registry.replicas[0]
+    slot = registry.reserve(now=1.0, prefer=home.url, key="ann")
+    assert slot is not None
+    registry.release(slot, now=2.0, linger=True)
+    assert (home.available(2.0), home.available(2.0, key="bob"), home.available(2.0, key="ann")) == (False, False, True)
+    assert registry.room_for_keys(2.0) == {"ann"}
+    other = registry.reserve(now=2.1, prefer=home.url, key="bob")
+    assert other is not None
+    assert other.replica is not home
+    assert registry.reserve(now=2.1, key="ann") is None, "it counts only where it is known"
+    again = registry.reserve(now=2.2, prefer=home.url, key="ann")
+    assert again is not None
+    assert again.replica is home
+    assert registry.room_for_keys(2.2) == set()
+    assert registry.reserve(now=2.3, prefer=home.url, key="ann") is None, "once"
+
+
+def test_a_rejection_outweighs_a_lingering_slot_of_ones_own() -> None:
+    registry, replica = one_replica()
+    heal(registry, replica, report=Report(asked_at=0.0, busy=0, total=1))
+    registry.release(take(registry, 1.0, key="ann"), now=2.0, linger=True)
+    registry.session_rejected(replica, now=2.5)
+    assert registry.reserve(now=2.6, prefer=replica.url, key="ann") is None
+
+
+@pytest.mark.parametrize("said", [None, Report(asked_at=100.0), Report(asked_at=100.0, total=4)])
+def test_each_lingering_slot_of_a_replica_that_stops_reporting_is_given_up_in_its_own_time(said: Report | None) -> None:
+    registry, replica = one_replica(each={"max_sessions": 4})
+    busy(registry, replica, 0, asked_at=0.0)
+    slots = [take(registry, 1.0) for _ in range(3)]
+    for now, slot in zip((10.0, 20.0, 30.0), slots, strict=True):
+        registry.release(slot, now=now, linger=True)
+    left = []
+    for since in (10.0, 20.0, 30.0):
+        for now in (since + LINGER_SECONDS - 0.5, since + LINGER_SECONDS):
+            heal(registry, replica, now=now, report=said)
+            left.append(len(replica.lingering))
+    assert left == [3, 2, 2, 1, 1, 0]
+
+
+def test_a_replica_that_goes_on_reporting_keeps_its_lingering_slots_however_long() -> None:
+    registry, replica = one_replica()
+    busy(registry, replica, 0, asked_at=0.0)
+    registry.release(take(registry, 1.0), now=10.0, linger=True)
+    busy(registry, replica, 1, asked_at=11.0 + LINGER_SECONDS)
+    assert counts(replica) == (0, 1, 0)

@@ -150,11 +150,11 @@ async def test_all_slots_that_one_report_frees_are_taken(clock: MockClock) -> No
 async def test_a_replica_that_is_ordered_back_is_used_at_once(clock: MockClock) -> None:
     async with staged(2) as stage:
         one, two = stage.actors
-        stage.registry.order(two.record, AdminState.DRAIN, now=trio.current_time())
+        stage.registry.set_admin_state(two.record, AdminState.DRAIN, now=trio.current_time())
         await stage.served(one)
         await stage.client()
         await trio.sleep(3)
-        stage.registry.order(two.record, AdminState.READY, now=trio.current_time())
+        stage.registry.set_admin_state(two.record, AdminState.READY, now=trio.current_time())
         await two.admit()
         assert two.dials == [3.0]
 

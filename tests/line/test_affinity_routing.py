@@ -96,6 +96,25 @@ async def test_a_key_is_kept_for_its_time_after_the_session_ended(clock: MockClo
         assert homes == ["http://r0", "http://r0", "http://r0", "http://r1"]
 
 
+async def test_a_client_that_comes_back_at_once_finds_its_own_replica_though_its_slot_lingers(clock: MockClock) -> None:
+    async with staged(3, balance="first") as stage:
+        for actor in stage.actors:
+            stage.report(actor, busy=0, total=1)
+        stage.actors[0].record.health.consecutive_failures = 1  # so that the policy would choose another one
+        first = await visit(stage, client_id="ann")
+        assert first.url == "http://r1"
+        await first.client.vanish()
+        await first.replica.last_words()
+        await stage.settled()
+        assert not stage.actors[1].record.available(trio.current_time()), "it may still be busy"
+        other = await visit(stage, client_id="bob")
+        assert other.url == "http://r2"
+        back = await visit(stage, client_id="ann")
+        assert back.url == first.url
+        for found in (other, back):
+            await found.ends(stage)
+
+
 @pytest.mark.parametrize("trouble", ["full", "sick"])
 async def test_a_key_moves_when_its_replica_is_full_or_gone(clock: MockClock, trouble: str) -> None:
     async with staged(2, balance="first") as stage:

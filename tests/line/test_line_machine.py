@@ -58,6 +58,7 @@ class Line(RuleBasedStateMachine):
 
     def _settle(self) -> None:
         standing = list(self.line.tickets)
+        own = {(r.url, slot.key) for r in self.registry.replicas if not r.available(self.now) for slot in r.lingering}
         served = self.line.settle(self.registry, now=self.now)
         passed_by = [ticket for ticket in standing if ticket not in served]
         for ticket in served:
@@ -66,6 +67,8 @@ class Line(RuleBasedStateMachine):
             assert ticket.take() is None
             self.placed[ticket.number] = (ticket, slot)
             for other in passed_by:
+                if (slot.replica.url, ticket.wish.key) in own:
+                    continue  # its own lingering slot is free for nobody else
                 if other.number < ticket.number:
                     assert not _could_use(other, slot.replica), "somebody before it could have used this slot"
 
@@ -161,7 +164,7 @@ class Line(RuleBasedStateMachine):
 
     @rule(index=which, state=st.sampled_from(AdminState))
     def operator_orders(self, index: int, state: AdminState) -> None:
-        self.registry.order(self.registry.replicas[index], state, now=self.now)
+        self.registry.set_admin_state(self.registry.replicas[index], state, now=self.now)
 
     @precondition(lambda self: self.line.tickets)
     @rule()
@@ -169,7 +172,7 @@ class Line(RuleBasedStateMachine):
         """Every replica is well and empties itself: the line does so too, as far as it may use any replica at all."""
         self.now += LINGER_SECONDS
         for replica in self.registry.replicas:
-            self.registry.order(replica, AdminState.READY, now=self.now)
+            self.registry.set_admin_state(replica, AdminState.READY, now=self.now)
         while True:
             for number in list(self.placed):
                 ticket, slot = self.placed.pop(number)

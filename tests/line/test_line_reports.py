@@ -57,6 +57,7 @@ def test_a_report_that_overlaps_with_a_session_is_asked_for_again(what: str) -> 
     probe(0.0, 0.0, 0)
     slot = registry.reserve(now=5.0 if what == "ended" else 10.2)
     assert slot is not None
+    registry.slot_connected(slot, now=5.0 if what == "ended" else 10.2)
     if what == "ended":
         registry.release(slot, now=10.2)
     probe(10.0, 10.5, 1)
@@ -65,6 +66,17 @@ def test_a_report_that_overlaps_with_a_session_is_asked_for_again(what: str) -> 
     assert (replica.others, replica.wants_probe(10.9)) == (0, False)
     probe(20.0, 20.0, 2)
     assert (replica.others, replica.wants_probe(20.1)) == (2 - replica.held, False), "these are others, no doubt"
+
+
+async def test_a_session_whose_connection_stands_is_no_others(clock: MockClock) -> None:
+    async with staged([ReplicaEndpoint("http://r0")]) as stage:
+        actor = stage.actors[0]
+        stage.report(actor, busy=0, total=2)
+        await stage.served(actor)
+        await trio.sleep(1)
+        stage.report(actor, busy=1, total=2)
+        assert (actor.record.others, actor.record.taken) == (0, 1)
+        await stage.served(actor)
 
 
 async def test_an_ejection_is_told_in_the_log(clock: MockClock) -> None:

@@ -149,7 +149,7 @@ async def test_status_can_be_taken_off_the_stream_port() -> None:
         for port in (router.port, router.status_port):
             assert (await get(router, "/health", port=port)).status_code == 200
             assert (await get(router, "/readyz", port=port)).status_code == 200
-        router.registry.order(router.registry.replicas[0], trio_router.AdminState.DRAIN, now=0.0)
+        router.registry.set_admin_state(router.registry.replicas[0], trio_router.AdminState.DRAIN, now=0.0)
         assert (await get(router, "/readyz")).status_code == 503
 
 

@@ -135,10 +135,10 @@ async def test_a_trailing_slash_and_another_path_are_joined_properly(clock: Mock
 async def test_a_replica_in_maintenance_is_not_probed(clock: MockClock) -> None:
     answers = Answers()
     async with probing(answers, A) as registry:
-        registry.order(registry.replicas[0], AdminState.MAINT, now=trio.current_time())
+        registry.set_admin_state(registry.replicas[0], AdminState.MAINT, now=trio.current_time())
         await trio.sleep(60)
         assert len(answers.asked[A + "/health"]) == 1
-        registry.order(registry.replicas[0], AdminState.READY, now=trio.current_time())
+        registry.set_admin_state(registry.replicas[0], AdminState.READY, now=trio.current_time())
         await trio.sleep(6)
         assert len(answers.asked[A + "/health"]) >= 2
 

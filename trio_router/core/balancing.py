@@ -8,19 +8,29 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
-from .config.blocks import Balance
 from .replica import Replica
 
 
 class Policy(Protocol):
-    """Chooses one of ``candidates`` (never empty). ``key`` is the client's affinity key, if it has one."""
+    """Chooses a replica for a session. Inherit from it to write one of your own: only `choose` has no default."""
+
+    #: Whether the same key always leads to the same replica, as long as the set is the same: a cookie then adds nothing.
+    uses_key: bool = False
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """The replica to use."""
-        ...
+        """One of ``candidates`` (never empty). ``key`` is the client's affinity key, if it has one."""
+        raise NotImplementedError
+
+    def forget(self, replica: Replica) -> None:
+        """The replica is not configured any more: what is kept of it can go."""
+        return None
+
+
+#: Makes a policy: a class without required arguments, or a function.
+PolicyFactory = Callable[[], Policy]
 
 
 def load(replica: Replica, now: float) -> float:
@@ -28,7 +38,7 @@ def load(replica: Replica, now: float) -> float:
     return replica.taken / ((replica.capacity(now) or 1) * replica.endpoint.weight)
 
 
-class LeastSessions:
+class LeastSessions(Policy):
     """The least loaded by share of capacity and weight. Ties at random, by weight: nobody is everybody's first."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
@@ -39,7 +49,7 @@ class LeastSessions:
         return rng.choices(tied, weights=[r.endpoint.weight * (r.capacity(now) or 1) for r in tied])[0]
 
 
-class First:
+class First(Policy):
     """The first in the order of the configuration: fills one before the next, so that others can be switched off."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
@@ -47,7 +57,7 @@ class First:
         return candidates[0]
 
 
-class RoundRobin:
+class RoundRobin(Policy):
     """Each in turn, in proportion to weight and evenly spread (the smooth weighted round robin of nginx)."""
 
     def __init__(self) -> None:
@@ -64,8 +74,12 @@ class RoundRobin:
         self._credit[best.url] -= total
         return best
 
+    def forget(self, replica: Replica) -> None:
+        """Its turn is not kept for it."""
+        self._credit.pop(replica.url, None)
 
-class RandomTwo:
+
+class RandomTwo(Policy):
     """The less loaded of two drawn at random: nearly as even as the least loaded, without herding on stale reports."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
@@ -74,8 +88,10 @@ class RandomTwo:
         return min(pair, key=lambda replica: load(replica, now))
 
 
-class Hash:
+class Hash(Policy):
     """Weighted rendezvous hashing on the key: only the keys of a replica that left move. Without a key, the least loaded."""
+
+    uses_key = True
 
     def __init__(self) -> None:
         self._keyless = LeastSessions()
@@ -94,13 +110,23 @@ def rendezvous_score(key: str, replica: Replica) -> float:
     return -replica.endpoint.weight / math.log(unit)
 
 
-def make_policy(name: Balance) -> Policy:
-    """A fresh policy by the name that the configuration uses."""
-    policies: dict[Balance, type[Policy]] = {
-        "least_sessions": LeastSessions,
-        "first": First,
-        "round_robin": RoundRobin,
-        "random_two": RandomTwo,
-        "hash": Hash,
-    }
-    return policies[name]()
+#: The policies that come with the router, by the names that the configuration uses.
+POLICIES: Final[Mapping[str, PolicyFactory]] = {
+    "least_sessions": LeastSessions,
+    "first": First,
+    "round_robin": RoundRobin,
+    "random_two": RandomTwo,
+    "hash": Hash,
+}
+
+
+def make_policy(name: str, policies: Mapping[str, PolicyFactory] | None = None) -> Policy:
+    """A fresh policy by its name; ``policies`` come before the router's own.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    known = {**POLICIES, **(policies or {})}
+    if name not in known:
+        raise ValueError(f"balance: no policy is called {name!r}; known are {', '.join(known)}")
+    return known[name]()

@@ -55,6 +55,9 @@ class Events:
     def replica_unread(self, replica: Replica, why: str) -> None:
         """It answers probes, but something it says of itself cannot be read. Told once, until it is another reason."""
 
+    def replica_refusing(self, replica: Replica) -> None:
+        """It began, or ceased (see ``replica.refusing``), to answer every upgrade with a 4xx that others do not give."""
+
     def replicas_usable(self, usable: bool) -> None:
         """False: no replica is usable any more; True: one is again."""
 
@@ -93,6 +96,9 @@ class EventFanout(Events):
 
     def replica_unread(self, replica: Replica, why: str) -> None:
         self._tell(lambda sink: sink.replica_unread(replica, why))
+
+    def replica_refusing(self, replica: Replica) -> None:
+        self._tell(lambda sink: sink.replica_refusing(replica))
 
     def replicas_usable(self, usable: bool) -> None:
         self._tell(lambda sink: sink.replicas_usable(usable))

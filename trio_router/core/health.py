@@ -64,14 +64,17 @@ class ReplicaHealth:
         needed = 1 if self.status is ReplicaStatus.UNKNOWN else thresholds.recovery
         return self._move(0) if self.consecutive_successes >= needed else False
 
-    def failed(self, thresholds: Thresholds, error: str, *, spare: bool = False) -> bool:
+    def failed(self, thresholds: Thresholds, error: str, *, spare: bool = False, times: int = 1) -> bool:
         """A bad probe, a failed dial, or a death under a session. Returns whether the status changed.
 
-        ``spare``: count it, but leave a change of status to somebody with better evidence.
+        ``spare``: count it, but leave a change of status to somebody with better evidence. ``times``: how many failures
+        it stands for; 0 is one that is told, but counts for nothing.
         """
-        self.consecutive_successes = 0
-        self.consecutive_failures += 1
         self.last_error = error
+        if not times:
+            return False
+        self.consecutive_successes = 0
+        self.consecutive_failures += times
         return self._move(1) if self.consecutive_failures >= thresholds.failure and not spare else False
 
     @property

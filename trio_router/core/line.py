@@ -81,11 +81,13 @@ class WaitingLine:
     def settle(self, registry: ReplicaRegistry, *, now: float) -> list[Ticket]:
         """Give every free slot to the first who can use it. Returns the tickets that got one; they have left the line."""
         served: list[Ticket] = []
-        room = registry.room(now)
+        room, own = registry.room(now), registry.room_for_keys(now)
         for ticket in self.tickets:
-            if not room:
+            if not (room or own):
                 break
             wish = ticket.wish
+            if not room and wish.key not in own:
+                continue
             ticket.slot = registry.reserve(
                 now=now,
                 key=wish.key,
@@ -96,7 +98,7 @@ class WaitingLine:
             )
             if ticket.slot is not None:
                 served.append(ticket)
-                room = registry.room(now)
+                room, own = registry.room(now), registry.room_for_keys(now)
         if served:
             self.tickets = [ticket for ticket in self.tickets if ticket.slot is None]
         return served

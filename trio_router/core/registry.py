@@ -1,121 +1,71 @@
-"""The replicas and what is known of each. The only place that changes a `Replica`; nothing here waits, so no lock.
+"""The replicas and what is known of each: what sessions, probes and operators report. Nothing here waits, so no lock.
 
-Signals come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in one go.
+Only the registry changes a `Replica`, here and in its bases: `replica_set` (which there are) and `choice` (who gets a
+slot). Signals come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in one go.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import math
 import random
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
-from .balancing import Policy, make_policy
+from .balancing import PolicyFactory
+from .choice import ReplicaChoice
+from .choice import Slot as Slot
+from .choice import serves as serves
 from .config import ReplicaEndpoint, RouterConfig
+from .failures import last_few
 from .health import ReplicaStatus, Thresholds
-from .replica import FULL_SECONDS, AdminState, Replica, Report
+from .replica import FULL_SECONDS, AdminState, Lingering, Replica, Report
+from .replica_set import ReplicaDiff
+
+#: A replica that refused so many different clients in a row, while another one accepted somebody, is `refusing`.
+REFUSED_CLIENTS: Final = 3
+#: An upgrade that another replica accepted counts for so long before the first of the refusals.
+ACCEPTED_SECONDS: Final = 60.0
 
 
-@dataclass(eq=False, slots=True)
-class Slot:
-    """Room for one session on ``replica``, from being picked until `ReplicaRegistry.release`."""
-
-    replica: Replica
-    number: int
-    released: bool = False
-
-
-class ReplicaRegistry:
+class ReplicaRegistry(ReplicaChoice):
     """All replicas in the order of the configuration.
 
-    ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``on_room`` is called, without
-    waiting, whenever a slot may have become free: whoever keeps a line of waiters looks at it then.
+    ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
+    name, beside the router's own. Two callbacks are called without waiting: ``on_room`` whenever a slot may have become
+    free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
 
     Raises:
-        ValueError: without any replica.
+        ValueError: without any replica, or for a policy that nobody knows.
     """
 
-    def __init__(self, config: RouterConfig | Sequence[ReplicaEndpoint], *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        config: RouterConfig | Sequence[ReplicaEndpoint],
+        *,
+        rng: random.Random | None = None,
+        policies: Mapping[str, PolicyFactory] | None = None,
+    ) -> None:
         if not isinstance(config, RouterConfig):
             if not config:
                 raise ValueError("a registry needs at least one replica")
             config = RouterConfig(replicas=tuple(config))
-        self.config = config
+        super().__init__(config, rng=rng, policies=policies)
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
-        default = None if config.dialect == "opaque" else 1
-        self.replicas = tuple(
-            Replica(endpoint, default_capacity=default, slow_start_seconds=config.slow_start_seconds)
-            for endpoint in config.replicas
-        )
-        self.rng = rng or random.Random()
         self.on_room: Callable[[], None] = lambda: None
-        self._policies: dict[str, Policy] = {config.balance: make_policy(config.balance)}
-        self._numbers = itertools.count(1)
+        self.on_loss: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         states = ", ".join(f"{r.label}={r.health.status}:{r.taken}" for r in self.replicas)
         return f"<ReplicaRegistry {states}>"
 
-    # What a session asks
-
-    def candidates(self, *, now: float, preset: str | None = None, exclude: Collection[Replica] = ()) -> list[Replica]:
-        """The available replicas of the best tier: primaries before others, and unsuspected before suspect ones."""
-        fitting = [
-            replica
-            for replica in self.replicas
-            if replica.available(now) and replica not in exclude and serves(replica, preset)
-        ]
-        if not fitting:
-            return []
-        best = min(_tier(replica) for replica in fitting)
-        return [replica for replica in fitting if _tier(replica) == best]
-
-    def select(self, *, now: float = 0.0, key: str | None = None, balance: str | None = None) -> Replica | None:
-        """The replica that such a session would get, or None. Reserves nothing."""
-        found = self.candidates(now=now)
-        return self._policy(balance).choose(found, key=key, now=now, rng=self.rng) if found else None
-
-    def reserve(
-        self,
-        *,
-        now: float,
-        key: str | None = None,
-        preset: str | None = None,
-        exclude: Collection[Replica] = (),
-        prefer: str | None = None,
-        balance: str | None = None,
-    ) -> Slot | None:
-        """Pick a replica and take a slot on it, or None when no fitting one is available.
-
-        ``prefer`` is the URL of a replica that knows the client: taken if it is available, whatever the policy says.
-        """
-        known = [r for r in self.replicas if r.url == prefer and r not in exclude] if prefer else []
-        if known and known[0].available(now) and serves(known[0], preset):
-            return self._take(known[0], now)
-        found = self.candidates(now=now, preset=preset, exclude=exclude)
-        if not found:
-            return None
-        return self._take(self._policy(balance).choose(found, key=key, now=now, rng=self.rng), now)
-
-    def room(self, now: float) -> bool:
-        """Whether any replica is available."""
-        return any(replica.available(now) for replica in self.replicas)
-
-    def fits(self, *, preset: str | None = None, exclude: Collection[Replica] = ()) -> bool:
-        """Whether waiting may help: a fitting replica is healthy, though it may be full, ejected or warming up now."""
-        return any(r.promising and r not in exclude and serves(r, preset) for r in self.replicas)
-
-    def serves_anywhere(self, preset: str | None) -> bool:
-        """Whether any replica, in whatever state, is configured to serve this preset."""
-        return any(serves(replica, preset) for replica in self.replicas)
-
-    def next_change(self, now: float) -> float:
-        """When a slot may become free by the passing of time alone, at the earliest; infinity if never."""
-        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until, r.grows_at(now)) if time > now]
-        return min(times, default=math.inf)
-
     # What a session reports
+
+    def slot_connected(self, slot: Slot, *, now: float) -> None:
+        """The connection of this slot stands: from now on the replica can count it among its busy ones."""
+        if not slot.released:
+            slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
+            slot.replica.suspected = False
 
     def release(self, slot: Slot, *, now: float, linger: bool = False) -> None:
         """Give the slot back, exactly once; a second call does nothing.
@@ -128,21 +78,26 @@ class ReplicaRegistry:
         slot.released = True
         replica = slot.replica
         del replica.held_since[slot.number]
+        replica.connected_since.pop(slot.number, None)
         replica.changed_at = now
         if linger and replica.report is not None and replica.report.busy is not None:
-            replica.lingering_since.append(now)
+            replica.lingering.append(Lingering(now, slot.key))
+        if replica.removing and not replica.held:
+            self._drop(replica)
         self.on_room()
 
     def session_opened(self, replica: Replica) -> None:
-        """A session passed the commit point there: what failed to come so far is forgotten, but not who died behind it."""
+        """A session passed the commit point there: resets the failed attempts, but not the sessions lost after commit."""
         replica.sessions_total += 1
-        replica.failures_in_a_row = 0
-        if not replica.deaths_in_a_row:
+        replica.failures.clear()
+        replica.doubts.clear()
+        if not replica.lost_after_commit:
             replica.ejections = 0
 
     def session_ended(self, replica: Replica) -> None:
         """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
-        replica.deaths_in_a_row = 0
+        replica.deaths.clear()
+        replica.lost_after_commit = False
         replica.ejections = 0
 
     def session_rejected(self, replica: Replica, *, now: float) -> None:
@@ -152,30 +107,69 @@ class ReplicaRegistry:
     def session_failed(
         self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None
     ) -> bool:
-        """A dial failed or the replica died under a session, ``opened``: behind its commit point.
+        """An attempt failed, or the replica died under a session (``opened``: after its commit point).
+
+        ``client`` is the client's address if the failure may be the client's doing, None if it cannot be. Failures of one
+        client alone only make the replica degraded: tried last, and probed at once. With a second client's they count.
 
         Returns whether its status changed.
         """
+        self._note(replica, now)
         replica.failures_total += 1
-        if opened:
-            replica.deaths_in_a_row += 1
-        else:
-            replica.failures_in_a_row += 1
+        streak = replica.deaths if opened else replica.failures
+        streak.add(client)
+        replica.lost_after_commit |= opened
+        counted = replica.doubts.add(client)
         # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
-        last = not any(other.usable(now) for other in self.replicas if other is not replica)
-        changed = replica.health.failed(self.thresholds, error, spare=last)
-        most = self.config.ejection.failures
-        # Deaths are counted on over an ejection: a replica that opens each session and drops it never stops failing.
-        if replica.deaths_in_a_row % most == 0 if opened else replica.failures_in_a_row >= most:
+        last = not self._others_usable(replica, now)
+        changed = replica.health.failed(self.thresholds, error, spare=last, times=counted)
+        if streak.count >= self.config.ejection.failures:
             self._eject(replica, now)
         self._reprieve(now)
+        self.on_loss()
         return changed
 
-    # SHIM
-    def slot_connected(self, slot: Slot, *, now: float) -> None: ...
-    def request_refused(self, replica: Replica, status: int, *, now: float, client: str) -> None: ...
-    def request_accepted(self, replica: Replica, *, now: float) -> None: ...
-    def suspect_dial(self, replica: Replica, error: str, *, now: float) -> None: ...
+    def suspect(self, replica: Replica, error: str, *, now: float) -> None:
+        """It failed an attempt, and it is not clear yet whose fault that was: it is tried last and probed at once."""
+        self._note(replica, now)
+        replica.suspected = True
+        replica.health.failed(self.thresholds, error, times=0)
+        self.on_loss()
+
+    def suspect_dial(self, replica: Replica, error: str, *, now: float, client: str | None = None) -> None:
+        """A dial timed out: the replica is tried last and probed at once, until a probe is good or a connection stands.
+
+        That alone takes no replica out of service: the handshake is part of a dial, and a client can hold that up. With
+        ``client``, its address, timeouts of different clients in a row count towards ejection as failures do.
+        """
+        self._note(replica, now)
+        replica.failures_total += 1
+        replica.suspected = True
+        replica.health.failed(self.thresholds, error, times=0)
+        if client is not None:
+            replica.failures.add(client)
+            if replica.failures.count >= self.config.ejection.failures:
+                self._eject(replica, now)
+        self._reprieve(now)
+        self.on_loss()
+
+    def request_refused(self, replica: Replica, status: int, *, now: float, client: str) -> tuple[Replica, ...]:
+        """It answered an upgrade with ``status`` (4xx). Returns the replicas whose ``refusing`` changed.
+
+        One that gives such an answer to `REFUSED_CLIENTS` different clients in a row while another replica accepts, or
+        accepted lately, is ``refusing``: tried last until it accepts somebody, recovers, or is ordered to be ready.
+        """
+        if not replica.refused_clients:
+            replica.refused_since = now
+        replica.refused_clients = last_few(replica.refused_clients, client, REFUSED_CLIENTS)
+        replica.health.last_error = f"answered upgrades with HTTP {status}"
+        return self._update_refusing()
+
+    def request_accepted(self, replica: Replica, *, now: float) -> tuple[Replica, ...]:
+        """It accepted an upgrade. Returns the replicas whose ``refusing`` changed: it may show up another one."""
+        replica.accepted_at = now
+        changed = self._clear_refusals(replica)
+        return changed + self._update_refusing()
 
     # What the health loop reports
 
@@ -193,47 +187,141 @@ class ReplicaRegistry:
 
         ``remark``: why something in it could not be used. It is the replica's ``last_error`` then.
         """
+        self._note(replica, now)
         before = replica.health.status
         changed = replica.health.succeeded(self.thresholds, latency_ms=latency_ms, wall=wall, remark=remark)
+        replica.suspected = False
+        replica.doubts.clear()
         if changed:
             replica.recovered_at = now if before is ReplicaStatus.UNHEALTHY else None
+            self._clear_refusals(replica)
         if report is not None:
             replica.settle(report)
         if report is None or report.busy is None:
             replica.forget_lingering(now)  # nobody will ever tell that they are free
         self._reprieve(now)
+        if not replica.usable(now):
+            self.on_loss()
         self.on_room()
         return changed
 
     def probe_failed(self, replica: Replica, error: str, *, now: float) -> bool:
         """A bad probe. Returns whether its status changed."""
+        self._note(replica, now)
         changed = replica.health.failed(self.thresholds, error)
         self._reprieve(now)
+        self.on_loss()
         return changed
 
-    def order(self, replica: Replica, state: AdminState, *, now: float) -> None:
-        """What an operator wants of it."""
+    def record_success(
+        self,
+        replica: Replica | str,
+        *,
+        latency_ms: float,
+        recovery_threshold: int | None = None,
+        wall: float = 0.0,
+        now: float = 0.0,
+    ) -> bool:
+        """FastVideo's name for a good probe of a replica, or of its URL. Nothing is awaited.
+
+        ``wall`` is Unix seconds for ``last_ok_at``, ``now`` the clock of all other calls; ``recovery_threshold`` replaces
+        the configured one for this call.
+
+        Raises:
+            KeyError: no replica has this URL.
+        """
+        with self._threshold(recovery=recovery_threshold):
+            return self.probe_succeeded(self._find(replica), latency_ms=latency_ms, wall=wall, now=now)
+
+    def record_failure(
+        self, replica: Replica | str, *, reason: str, failure_threshold: int | None = None, now: float = 0.0
+    ) -> bool:
+        """FastVideo's name for a bad probe; see `record_success`."""
+        with self._threshold(failure=failure_threshold):
+            return self.probe_failed(self._find(replica), reason, now=now)
+
+    # What operators order
+
+    def set_admin_state(self, replica: Replica, state: AdminState, *, now: float) -> None:
+        """What an operator wants of it. To be ordered ready clears ``refusing``."""
+        self._note(replica, now)
+        if state is AdminState.READY:
+            self._clear_refusals(replica)
+            if replica.admin is not state:
+                replica.usable_until = now  # an outage does not begin before it was wanted
         replica.admin = state
         self._reprieve(now)
+        self.on_loss()
         self.on_room()
 
-    def _policy(self, balance: str | None) -> Policy:
-        name = balance or self.config.balance
-        if name not in self._policies:
-            self._policies[name] = make_policy(name)  # type: ignore[arg-type]  # checked by the configuration
-        return self._policies[name]
+    def apply(self, endpoints: Sequence[ReplicaEndpoint], *, now: float) -> ReplicaDiff:
+        """Make ``endpoints`` the replicas. The URL is the identity: a replica whose other keys changed keeps its record.
 
-    def _take(self, replica: Replica, now: float) -> Slot:
-        slot = Slot(replica, next(self._numbers))
-        replica.held_since[slot.number] = replica.changed_at = now
-        return slot
+        Added ones are UNKNOWN until their first good probe. Removed ones get no new sessions; those with open sessions
+        stay listed, ``removing``, until the last of them gives its slot back.
+
+        Raises:
+            ValueError: for an empty list, or two of the same URL or name. Nothing has changed then.
+        """
+        self.config = RouterConfig(**{**dict(self.config), "replicas": tuple(endpoints)})
+        diff = self._exchange(self.config.replicas, now=now)
+        for replica in diff.removed:
+            self._forget(replica)
+        self._reprieve(now)
+        self.on_replicas_changed()
+        self.on_loss()
+        self.on_room()
+        return diff
+
+    def _find(self, replica: Replica | str) -> Replica:
+        if isinstance(replica, Replica):
+            return replica
+        found = self.get(replica)
+        if found is None:
+            raise KeyError(replica)
+        return found
+
+    @contextlib.contextmanager
+    def _threshold(self, *, failure: int | None = None, recovery: int | None = None) -> Iterator[None]:
+        kept = self.thresholds
+        self.thresholds = Thresholds(failure or kept.failure, recovery or kept.recovery)
+        try:
+            yield
+        finally:
+            self.thresholds = kept
+
+    def _note(self, replica: Replica, now: float) -> None:
+        """Before anything changes: until now it was usable, if it was."""
+        self._begin(now)
+        if replica.usable(now):
+            replica.usable_until = max(replica.usable_until, now)
+
+    def _others_usable(self, replica: Replica, now: float) -> bool:
+        return any(other.usable(now) for other in self.replicas if other is not replica)
+
+    def _update_refusing(self) -> tuple[Replica, ...]:
+        changed = []
+        for replica in self.replicas:
+            if replica.refusing or len(replica.refused_clients) < REFUSED_CLIENTS:
+                continue
+            since = replica.refused_since - ACCEPTED_SECONDS
+            if any(other.accepted_at >= since for other in self.replicas if other is not replica):
+                replica.refusing = True
+                changed.append(replica)
+        return tuple(changed)
+
+    def _clear_refusals(self, replica: Replica) -> tuple[Replica, ...]:
+        changed = (replica,) if replica.refusing else ()
+        replica.refusing, replica.refused_clients, replica.refused_since = False, (), math.inf
+        return changed
 
     def _eject(self, replica: Replica, now: float) -> None:
-        if not any(other.usable(now) for other in self.replicas if other is not replica):
+        if not self._others_usable(replica, now):
             return  # the last one: a bad replica is better than none
         rule = self.config.ejection
         replica.ejections += 1
-        replica.failures_in_a_row = 0
+        replica.failures.clear()
+        replica.deaths.clear()
         replica.ejected_until = now + min(rule.base_seconds * replica.ejections, rule.max_seconds)
 
     def _reprieve(self, now: float) -> None:
@@ -245,12 +333,3 @@ class ReplicaRegistry:
             replica.ejected_until = now
         if ejected:
             self.on_room()
-
-
-def serves(replica: Replica, preset: str | None) -> bool:
-    """Whether the replica's list of presets allows this one; no list, or no preset asked for, allows any."""
-    return preset is None or not replica.endpoint.presets or preset in replica.endpoint.presets
-
-
-def _tier(replica: Replica) -> tuple[bool, bool]:
-    return (not replica.endpoint.primary, replica.health.suspect)

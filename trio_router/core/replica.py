@@ -1,8 +1,9 @@
 """One replica: what was configured, what was observed, and how many of its slots are taken.
 
-A slot is *held* by a session of ours from the moment it is picked; *lingering* after the client left while the replica
-may still be busy with what it had begun; taken by *others* who opened sessions there directly. The last two come from
-the replica's own reports, which lag: a report is compared only with what was so when it was asked for.
+A slot is *held* by a session of ours from the moment it is picked, and *connected* from when the replica can know of it;
+*lingering* after the client left while the replica may still be busy with what it had begun; taken by *others* who
+opened sessions there directly. The last two come from the replica's own reports, which lag: a report is compared only
+with what was so when it was asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .config import ReplicaEndpoint
+from .failures import FailureStreak
 from .health import ReplicaHealth, ReplicaStatus
 
 #: A replica that rejected a session is not asked again for so long, unless it reports room before. It is full, not sick.
@@ -38,6 +40,14 @@ class Report:
     warming: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Lingering:
+    """A slot whose client left at ``since`` while the replica may be busy with it; ``key`` is the client's affinity key."""
+
+    since: float
+    key: str | None = None
+
+
 @dataclass(eq=False, slots=True)
 class Replica:
     """The registry's record of one replica. Only the registry changes it; everybody may read it."""
@@ -48,14 +58,24 @@ class Replica:
     health: ReplicaHealth = field(default_factory=ReplicaHealth)
     admin: AdminState = AdminState.READY
     held_since: dict[int, float] = field(default_factory=dict)  # slot number -> when it was picked
-    lingering_since: list[float] = field(default_factory=list)
+    connected_since: dict[int, float] = field(default_factory=dict)  # slot number -> when its connection stood
+    lingering: list[Lingering] = field(default_factory=list)
     others: int = 0
     report: Report | None = None
     full_until: float = 0.0
     ejected_until: float = 0.0
     ejections: int = 0
-    failures_in_a_row: int = 0  # sessions that did not come to be (no probes)
-    deaths_in_a_row: int = 0  # sessions that it opened and failed
+    failures: FailureStreak = field(default_factory=FailureStreak)  # sessions that failed before their commit point
+    deaths: FailureStreak = field(default_factory=FailureStreak)  # sessions that failed after it
+    doubts: FailureStreak = field(default_factory=FailureStreak)  # both, since the last good probe
+    lost_after_commit: bool = False  # one died, and none has ended well since
+    suspected: bool = False  # a dial timed out, and no probe was good since
+    refusing: bool = False  # it answers upgrades with a 4xx that other replicas do not give
+    refused_clients: tuple[str, ...] = ()  # the last few different ones in a row that it answered so
+    refused_since: float = math.inf
+    accepted_at: float = -math.inf  # when it accepted an upgrade last
+    removing: bool = False  # not configured any more; listed until its last session ends
+    usable_until: float = -math.inf  # when it was known to be usable last
     changed_at: float = -math.inf  # when one of our slots here was taken or given back last
     recovered_at: float | None = None
     sessions_total: int = 0
@@ -72,6 +92,21 @@ class Replica:
         return self.endpoint.label
 
     @property
+    def primary(self) -> bool:
+        """Whether it is in the preferred tier."""
+        return self.endpoint.primary
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether its probes are good; it may be full or ordered away all the same."""
+        return self.health.status is ReplicaStatus.HEALTHY
+
+    @property
+    def lingering_since(self) -> list[float]:
+        """When the client of each lingering slot left, oldest first."""
+        return [slot.since for slot in self.lingering]
+
+    @property
     def held(self) -> int:
         """Sessions of ours that hold a slot here."""
         return len(self.held_since)
@@ -79,7 +114,7 @@ class Replica:
     @property
     def taken(self) -> int:
         """Slots that cannot be given away, whoever has them."""
-        return len(self.held_since) + len(self.lingering_since) + self.others
+        return len(self.held_since) + len(self.lingering) + self.others
 
     @property
     def warming(self) -> bool:
@@ -111,29 +146,51 @@ class Replica:
             return math.inf
         return self.recovered_at + self.slow_start_seconds * (has + 1) / full
 
-    def free(self, now: float) -> bool:
-        """Whether it has room for one more session, as far as anybody knows."""
+    def free(self, now: float, *, key: str | None = None) -> bool:
+        """Whether it has room for one more session, as far as anybody knows.
+
+        A client (``key``) that comes back does not stand in its own way: its lingering slots count as free for it.
+        """
         if now < self.full_until:
             return False
         capacity = self.capacity(now)
-        return capacity is None or self.taken < capacity
+        return capacity is None or self.taken - self.lingering_of(key) < capacity
+
+    def lingering_of(self, key: str | None) -> int:
+        """How many slots linger here that the client with this affinity key left behind."""
+        return 0 if key is None else sum(slot.key == key for slot in self.lingering)
+
+    @property
+    def expected(self) -> bool:
+        """Whether sessions may be sent here sooner or later, whatever its health: nobody ordered it away."""
+        return self.admin is AdminState.READY and not self.removing
 
     @property
     def promising(self) -> bool:
         """Healthy, and ordered to be ready: if sessions are not sent here now, they will be."""
-        return self.health.status is ReplicaStatus.HEALTHY and self.admin is AdminState.READY
+        return self.is_healthy and self.expected
+
+    @property
+    def degraded(self) -> bool:
+        """It failed something since its last good probe: others are tried before it, and a probe is wanted."""
+        return self.health.suspect or self.suspected or bool(self.doubts)
+
+    @property
+    def tier(self) -> tuple[bool, bool, bool]:
+        """Replicas of the lowest tier are tried first: one that refuses every upgrade last, primaries before others."""
+        return (self.refusing, not self.primary, self.degraded)
 
     def usable(self, now: float) -> bool:
         """Whether sessions are sent here at all: promising, not ejected, not warming up."""
         return self.promising and now >= self.ejected_until and not self.warming
 
-    def available(self, now: float) -> bool:
-        """Whether a session can be sent here now. Spelt once; everybody asks this."""
-        return self.usable(now) and self.free(now)
+    def available(self, now: float, *, key: str | None = None) -> bool:
+        """Whether a session (of the client with this key) can be sent here now. Spelt once; everybody asks this."""
+        return self.usable(now) and self.free(now, key=key)
 
     def wants_probe(self, now: float) -> bool:
         """Whether a probe sooner than the usual interval would settle whose slots are free, or whether it still lives."""
-        return bool(self.lingering_since) or now < self.full_until or self.health.suspect or self.doubtful
+        return bool(self.lingering) or now < self.full_until or self.degraded or self.doubtful
 
     @property
     def doubtful(self) -> bool:
@@ -147,12 +204,13 @@ class Replica:
             self.others = 0
             return
         asked = report.asked_at
-        ours = sum(since <= asked for since in self.held_since.values())
+        # A slot that was picked but not connected is not among the busy ones that it counted.
+        ours = sum(since <= asked for since in self.connected_since.values())
         unexplained = max(0, report.busy - ours)
-        old = [since for since in self.lingering_since if since <= asked]
-        young = [since for since in self.lingering_since if since > asked]
+        old = [slot for slot in self.lingering if slot.since <= asked]
+        young = [slot for slot in self.lingering if slot.since > asked]
         still = min(len(old), unexplained)
-        self.lingering_since = old[len(old) - still :] + young
+        self.lingering = old[len(old) - still :] + young
         self.others = unexplained - still
         if 0 < self.full_until <= asked + FULL_SECONDS:
             # The rejection came before this report was asked for: now the report is the better witness.
@@ -160,4 +218,4 @@ class Replica:
 
     def forget_lingering(self, now: float) -> None:
         """Give up slots that nobody reports on any more."""
-        self.lingering_since = [since for since in self.lingering_since if now - since < LINGER_SECONDS]
+        self.lingering = [slot for slot in self.lingering if now - slot.since < LINGER_SECONDS]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trio_router.admission import Admission
+from trio_router.core.balancing import PolicyFactory
 from trio_router.core.book import SessionBook
 from trio_router.core.config import RouterConfig
 from trio_router.core.dialects import Dialect, make_dialect
@@ -43,13 +44,18 @@ def make_services(
     registry: ReplicaRegistry | None = None,
     *,
     events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
     dialects: Mapping[str, Dialect] | None = None,
 ) -> Services:
     """Everything that a router needs, nothing of it started.
 
-    ``events`` are told what happens, after the log and the totals. ``dialects`` are an embedder's own, by the names that the configuration uses.
+    ``events`` are told what happens, after the log and the totals. ``policies`` and ``dialects`` are an embedder's own, by
+    the names that the configuration uses.
+
+    Raises:
+        ValueError: a ``balance`` or a dialect that is neither the router's own nor given.
     """
-    registry = registry or ReplicaRegistry(config)
+    registry = registry or ReplicaRegistry(config, policies=policies)
     poller, keeper = Poller(), Keeper()
     identities = Identities(config, registry)
     book = SessionBook()

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import trio
 
-from trio_router.admission import Visit
 from trio_router.core.config import StreamConfig
 from trio_router.core.dialects import Dialect, FirstMessage
 from trio_router.core.errors import DialError
@@ -22,6 +21,7 @@ from trio_router.core.registry import Slot
 from trio_router.core.replica import Replica
 from trio_router.core.upgrade import Upgrade
 from trio_router.relay import Attempt, Progress
+from trio_router.scheduling import Visit
 from trio_router.session.context import Services
 from trio_router.session.tries import Failure, Tries
 
@@ -228,7 +228,7 @@ class Placement:
         self._connected = True
         self._tries.told(replica)
         registry.slot_connected(slot, now=now)
-        registry.request_accepted(replica, now=now)
+        self._tell_refusing(registry.request_accepted(replica, now=now))
         return Attempt(slot, dialled.leg, dialled.subprotocol, dialled.headers)
 
     def _dial_failed(self, replica: Replica, error: DialError) -> End | None:
@@ -238,14 +238,14 @@ class Placement:
             return End(Side.ROUTER, Cause.UNREACHABLE, detail=str(error), retry_after=1.0)
         refused = error.refused or error.status in self._dialect.refusing_statuses
         if error.status is not None and not refused and error.is_answer:
-            registry.request_refused(replica, error.status, now=now, client=self._address)
+            self._tell_refusing(registry.request_refused(replica, error.status, now=now, client=self._address))
             return End(Side.REPLICA, Cause.HANDSHAKE_FAILED, detail=str(error), status=error.status)
         if refused:
             self._refused(replica, str(error), None)
             return None
         failure = self._tries.dial_failed(replica, error)
         if error.timed_out:
-            registry.suspect_dial(replica, failure.why, now=now)
+            registry.suspect_dial(replica, failure.why, now=now, client=self._address)
         else:
             self._suspect(failure)
         return None
@@ -265,7 +265,11 @@ class Placement:
             client = self._address if failure.connected else None
             self._blame(failure.replica, failure.why, client=client, opened=False)
         else:
-            self._services.registry.suspect_dial(failure.replica, failure.why, now=trio.current_time())
+            self._services.registry.suspect(failure.replica, failure.why, now=trio.current_time())
+
+    def _tell_refusing(self, changed: tuple[Replica, ...]) -> None:
+        for replica in changed:
+            self._services.events.replica_refusing(replica)
 
     def _blame(self, replica: Replica, why: str, *, client: str | None, opened: bool) -> None:
         registry, events = self._services.registry, self._services.events

@@ -6,15 +6,33 @@ in a comment beside it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import re
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dialect = Literal["fastvideo", "dreamverse", "opaque"]
 Balance = Literal["least_sessions", "first", "round_robin", "random_two", "hash"]
+
+
+def _known_policy(name: str, info: ValidationInfo) -> str:
+    """A file is held to the names that are known; from Python any is taken, and `ReplicaRegistry` looks for its policy."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+        raise ValueError("a policy is named by letters, digits, and _ . -")
+    known = [*get_args(Balance), *(info.context or {}).get("policies", ())]
+    if info.context is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(f"no policy is called {name!r}; {hint}")
+    return name
+
+
+#: One of the router's own policies, or the name of one that was given from Python.
+BalanceName = Annotated[str, AfterValidator(_known_policy)]
 
 
 class Block(BaseModel):
@@ -135,7 +153,14 @@ class LineConfig(Block):
     """The waiting line: sessions that were accepted while no slot was free."""
 
     length: int = Field(default=100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
-    timeout_seconds: Seconds = Field(default=60.0, description="How long one may wait.")  # sgl gateway
+    timeout_seconds: Seconds = Field(default=300.0, description="How long one may wait.")  # as long as an outage takes
+    outage_seconds: float = Field(
+        default=10.0,  # a restart of a process, or two bad probes
+        ge=0,
+        allow_inf_nan=False,
+        description="When no replica was usable for so long, all who wait and all who come are refused; until then they "
+        "wait for one. Trap: a replica that loads its model for a minute needs more, if nobody may be refused meanwhile.",
+    )
     per_client: int | None = Field(
         default=None,
         ge=1,
@@ -249,7 +274,7 @@ class StreamConfig(Block):
         default="/v1/stream", pattern=r"^/[^?#\s]*$", description="The path; the replica is asked for the same."
     )
     dialect: Dialect | None = Field(default=None, description="Instead of `router.dialect` on this path.")
-    balance: Balance | None = Field(default=None, description="Instead of `router.balance` on this path.")
+    balance: BalanceName | None = Field(default=None, description="Instead of `router.balance` on this path.")
     presets: tuple[str, ...] = Field(
         default=(),
         description="The presets that may be asked for on this path; with none listed, any. Each must be one that a "

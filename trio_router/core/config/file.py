@@ -6,7 +6,7 @@ It takes the seed's files as they are: there ``health_check:`` is a block, here 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import yaml
@@ -32,8 +32,16 @@ _BLOCKS: Final = frozenset(
 _IN_FILE: Final = {field: ("health_check", key) for key, field in HEALTH_CHECK.items()}
 
 
-def parse_config(text: str, *, source: str | None = None, overrides: Mapping[str, Any] | None = None) -> RouterConfig:
+def parse_config(
+    text: str,
+    *,
+    source: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    policies: Collection[str] = (),
+) -> RouterConfig:
     """Read a configuration from YAML text. ``overrides`` replace top-level keys of the ``router:`` block.
+
+    ``policies`` are names that ``balance`` may have beside the router's own: those that the program gives to `Router`.
 
     Raises:
         ConfigError: with one line for every mistake, in the order of the file.
@@ -48,7 +56,7 @@ def parse_config(text: str, *, source: str | None = None, overrides: Mapping[str
     values, more = _flatten({**block, **(overrides or {})})
     problems += more
     try:
-        config = RouterConfig(**values)
+        config = RouterConfig.model_validate(values, context={"policies": policies})
     except ValidationError as exc:
         problems += [_line(error) for error in exc.errors(include_url=False)]
         problems += _duplicates(values.get("replicas"), already=problems)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from .blocks import (
     AffinityConfig,
-    Balance,
+    BalanceName,
     Block,
     Dialect,
     EjectionConfig,
@@ -158,10 +158,10 @@ class RouterConfig(Block):
         "first) or `opaque` (nothing: only WebSocket). Trap: in `fastvideo` a client that does not begin with "
         "`session_init_v2` is refused.",
     )
-    balance: Balance = Field(
+    balance: BalanceName = Field(
         default="least_sessions",
         description="How a replica is chosen: `least_sessions` (by share of capacity and weight), `first` (fill one "
-        "before the next), `round_robin`, `random_two`, `hash` (on the affinity key).",
+        "before the next), `round_robin`, `random_two`, `hash` (on the affinity key). Programs can give more by name.",
     )
     slow_start_seconds: float = Field(
         default=0.0,
