@@ -75,7 +75,7 @@ class Placement:
     def arrive(self, address: str, stream: StreamConfig) -> None:
         """The session begins; from here on `finish` must be called."""
         assert self._request is not None
-        self._presets = stream.presets
+        self._presets = tuple(stream.presets)
         self._services.identities.arrive(self.visit, self._request, address=address, stream=stream)
 
     async def first(self, request: RequestHead) -> Dialled | End | None:

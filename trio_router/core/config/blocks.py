@@ -6,9 +6,18 @@ in a comment beside it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from .units import with_unit
+
+T = TypeVar("T")
+if TYPE_CHECKING:  # a checker lets any sequence in, a list too; what is kept is a tuple
+    Items = Sequence[T]
+else:
+    Items = tuple[T, ...]
 
 MIB = 1024 * 1024
 
@@ -18,9 +27,14 @@ Balance = Literal["least_sessions", "first", "round_robin", "random_two", "hash"
 
 
 class Block(BaseModel):
-    """Frozen, and an unknown key is a mistake."""
+    """Frozen, and an unknown key is a mistake. Keys that end in ``_seconds`` or ``_bytes`` take a text with a unit too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _units(cls, value: Any, info: ValidationInfo) -> Any:
+        return with_unit(info.field_name or "", value)
 
 
 class TimeoutsConfig(Block):
@@ -59,6 +73,11 @@ class TimeoutsConfig(Block):
     slow_seconds: Seconds = Field(
         default=30.0,
         description="A leg that accepted not one byte for so long while data waits is given up, which frees the GPU.",
+    )
+    suspect_seconds: Seconds = Field(
+        default=5.0,
+        description="A session's replica that gives no frame for so long after it was pinged because a probe failed is "
+        "dead, while the replica is unhealthy.",
     )
 
     @model_validator(mode="after")
@@ -180,7 +199,7 @@ class EjectionConfig(Block):
 class AffinityConfig(Block):
     """A client that comes back is sent to the replica that knows it, while that one is available."""
 
-    keys: tuple[str, ...] = Field(
+    keys: Items[str] = Field(
         default=("client_id",),
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
         "`header:NAME`, `cookie:NAME`. An empty list turns affinity off.",
@@ -205,7 +224,7 @@ class AffinityConfig(Block):
 
     @field_validator("keys")
     @classmethod
-    def _known_places(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_places(cls, keys: Items[str]) -> Items[str]:
         for key in keys:
             place, _, name = key.partition(":")
             if key != "client_id" and (place not in ("query", "header", "cookie") or not name):
@@ -221,7 +240,7 @@ class StreamConfig(Block):
     )
     dialect: Dialect | None = Field(default=None, description="Instead of `router.dialect` on this path.")
     balance: Balance | None = Field(default=None, description="Instead of `router.balance` on this path.")
-    presets: tuple[str, ...] = Field(
+    presets: Items[str] = Field(
         default=(),
         description="The presets that may be asked for on this path; with none listed, any. Each must be one that a "
         "replica can serve.",
