@@ -181,8 +181,8 @@ def problems(text: str) -> list[str]:
 def test_keys_that_are_no_texts_are_unknown_keys(key: str, name: str) -> None:
     found = problems(f"router:\n  {key}: 1\n  replicas:\n  - url: http://a\n    {key}: {{{key}: 2}}\n")
     assert [line.split("; ")[0] for line in found] == [
-        f"router.replicas[0].{name}: unknown key",
         f"router.{name}: unknown key",
+        f"router.replicas[0].{name}: unknown key",
     ]
     (found_inside,) = problems(f"router:\n  replicas: [{{url: 'http://a'}}]\n  timeouts: {{{key}: 2}}\n")
     assert found_inside.startswith(f"router.timeouts.{name}: unknown key; ")

@@ -85,9 +85,11 @@ class ReplicaEndpoint(Block):
 
     else:  # pydantic itself calls this too, and must see which fields were not given
 
-        def __init__(self, *args: Any, **values: Any) -> None:
+        def __init__(self, /, *args: Any, **values: Any) -> None:
             if len(args) > len(_POSITIONAL):
-                raise TypeError(f"ReplicaEndpoint takes {', '.join(_POSITIONAL)} by position, not {len(args)} arguments")
+                raise TypeError(
+                    f"ReplicaEndpoint takes {', '.join(_POSITIONAL)} by position, not {len(args)} arguments"
+                )
             named = dict(zip(_POSITIONAL, args, strict=False))
             for twice in named.keys() & values.keys():
                 raise TypeError(f"ReplicaEndpoint got {twice!r} by position and by name")
