@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import trio
+from typing import Final
+from urllib.parse import urlsplit
 
-from .core.config import RouterConfig
+import trio
+import yaml
+
+from .core.config import ConfigFile, RouterConfig, file_shape
+from .core.errors import Problem
 from .core.registry import ReplicaRegistry
 from .core.replica import Replica
 from .health import probe_once
+
+#: For looking up all hosts. A resolver that does not answer is told by the probes.
+RESOLVE_SECONDS: Final = 10.0
 
 
 def describe_config(config: RouterConfig) -> str:
     """What would run, in a few lines for people."""
     scheme = "wss" if config.tls.certificate else "ws"
-    lines = ["configuration is good"]
+    lines = []
     for stream in config.streams:
         dialect, balance = stream.dialect or config.dialect, stream.balance or config.balance
         lines.append(
@@ -36,13 +44,46 @@ def describe_config(config: RouterConfig) -> str:
     return "\n".join(lines)
 
 
-async def probe_replicas(config: RouterConfig) -> tuple[str, bool]:
-    """Ask every replica once. Returns (a line for each, whether all answered well)."""
+def dump_config(config: RouterConfig) -> str:
+    """The whole configuration as a file, every default written out. Secrets are shown as ``***``, which no file may hold."""
+    text: str = yaml.safe_dump(file_shape(config), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def verdict(problems: int, warnings: int) -> str:
+    """The last line."""
+    doubts = f", {_count(warnings, 'warning')}" if warnings else ""
+    return (_count(problems, "problem") if problems else "configuration is good") + doubts
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+async def unresolvable(found: ConfigFile) -> list[Problem]:
+    """A warning for each replica whose host has no address here and now."""
+    problems = []
+    with trio.move_on_after(RESOLVE_SECONDS):
+        for index, replica in enumerate(found.config.replicas):
+            host = urlsplit(replica.url).hostname
+            try:
+                await trio.socket.getaddrinfo(host, None)
+            except (OSError, UnicodeError) as exc:
+                place = found.place(("router", "replicas", index, "url"))
+                reason = (exc.strerror if isinstance(exc, OSError) else None) or exc
+                problems.append(
+                    Problem(f"router.replicas[{index}].url: the host {host!r} cannot be resolved here: {reason}", place)
+                )
+    return problems
+
+
+async def probe_replicas(config: RouterConfig) -> tuple[str, int]:
+    """Ask every replica once. Returns (a line for each, how many gave no good answer)."""
     registry = ReplicaRegistry(config)
     with trio.move_on_after(config.health_check_timeout_seconds * 2 + 1):
         await probe_once(registry, config)
-    return "\n".join(_row(replica) for replica in registry.replicas), all(
-        replica.health.last_ok_at is not None for replica in registry.replicas
+    return "\n".join(_row(replica) for replica in registry.replicas), sum(
+        replica.health.last_ok_at is None for replica in registry.replicas
     )
 
 

@@ -6,20 +6,26 @@ command line is wrong. A user's mistake gets one clear line for each thing that 
 
 from __future__ import annotations
 
+import functools
 import gc
+import json
+import os
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
 
 from ._version import __version__
 from .app import Router, serve_until_signal
-from .checking import describe_config, probe_replicas
-from .core.config import LogConfig, RouterConfig
-from .core.errors import ConfigError, StartError
+from .checking import describe_config, dump_config, probe_replicas, unresolvable, verdict
+from .core.config import LogConfig, RouterConfig, config_schema
+from .core.errors import ConfigError, Problem, StartError
 from .logs import configure_logs
-from .settings import CONFIG_VARIABLE, load_config
+from .settings import CONFIG_VARIABLE, load_config, load_file
 from .tls import client_tls, replica_tls
 
 
@@ -29,8 +35,24 @@ def main() -> None:
     """The router that people put in front of GPUs that stream video."""
 
 
+def takes_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the file both ways, and hand it over as ``path``; without one the variable counts."""
+
+    @click.argument("file", required=False)
+    @click.option(
+        "--config", "-c", "option", metavar="FILE", help=f"YAML file with a router: block. [env var: {CONFIG_VARIABLE}]"
+    )
+    @functools.wraps(command)
+    def wrapped(file: str | None, option: str | None, **rest: Any) -> None:
+        if file and option and Path(file).resolve() != Path(option).resolve():
+            raise click.UsageError(f"two files are given: {file} and --config {option}")
+        command(path=file or option, **rest)
+
+    return wrapped
+
+
 @main.command()
-@click.option("--config", "-c", "path", envvar=CONFIG_VARIABLE, help="YAML file with a router: block.")
+@takes_config
 def serve(path: str | None) -> None:
     """Run a router until SIGTERM or SIGINT; then let the sessions end (a second signal ends at once)."""
     config = _load(path)
@@ -43,22 +65,61 @@ def serve(path: str | None) -> None:
 
 
 @main.command()
-@click.argument("path", required=False)
+@takes_config
 @click.option("--probe", is_flag=True, help="Also ask each replica how it is.")
-def check(path: str | None, probe: bool) -> None:
-    """Say what is wrong with a configuration, or print what would run."""
-    config = _load(path)
-    click.echo(describe_config(config))
+@click.option("--dump", is_flag=True, help="Print the whole configuration instead, defaults included, secrets hidden.")
+@click.option("--schema", is_flag=True, help="Print a JSON schema of the file instead, for editors; needs no file.")
+def check(path: str | None, probe: bool, dump: bool, schema: bool) -> None:
+    """Say what is wrong with a configuration, or print what would run. The verdict comes last.
+
+    Exit status: 0 it is good, perhaps with warnings; 1 a file that it names cannot be used, or (with --probe) a replica
+    did not answer; 2 it is wrong.
+    """
+    if schema:
+        click.echo(json.dumps(config_schema(), indent=2))
+        return
     try:
-        client_tls(config)
-        if any(replica.base.startswith("https") for replica in config.replicas):
-            replica_tls(config)
-    except StartError as exc:
-        raise click.ClickException(str(exc)) from None
+        found = load_file(path)
+    except ConfigError as exc:
+        _tell(exc.warnings, exc.source, kind="warning: ")
+        _tell(exc.found, exc.source)
+        click.echo(verdict(len(exc.found), len(exc.warnings)), err=True)
+        sys.exit(2)
+    config, warnings = found.config, [*found.warnings]
+    source = path or os.environ.get(CONFIG_VARIABLE)
+    click.echo(dump_config(config) if dump else describe_config(config), nl=not dump)
     if probe:
-        rows, good = trio.run(probe_replicas, config)
-        click.echo(rows)
-        sys.exit(0 if good else 1)
+        warnings += trio.run(unresolvable, found)
+    _tell(warnings, source, kind="warning: ")
+    problems = _unusable_files(config)
+    _tell(problems, source)
+    silent = 0
+    if probe and not problems:
+        rows, silent = trio.run(probe_replicas, config)
+        click.echo(rows, err=dump)
+    last = verdict(len(problems), len(warnings))
+    if silent:
+        last += f", but {silent} of {len(config.replicas)} replicas did not answer well"
+    click.echo(last, err=dump or bool(problems))
+    sys.exit(1 if problems or silent else 0)
+
+
+def _unusable_files(config: RouterConfig) -> list[Problem]:
+    problems = []
+    makers = [client_tls]
+    if any(replica.base.startswith("https") for replica in config.replicas):
+        makers.append(replica_tls)
+    for make in makers:
+        try:
+            make(config)
+        except StartError as exc:
+            problems.append(Problem(str(exc)))
+    return problems
+
+
+def _tell(problems: Iterable[Problem], source: str | None, *, kind: str = "") -> None:
+    for problem in problems:
+        click.echo(replace(problem, text=f"{kind}{problem.text}").line(source), err=True)
 
 
 @main.command()

@@ -13,11 +13,14 @@ from .blocks import (
     TimeoutsConfig,
     TlsConfig,
 )
-from .file import parse_config
+from .file import ConfigFile, parse_config, read_config
 from .models import ReplicaEndpoint, RouterConfig
+from .schema import config_schema
+from .shape import file_shape
 
 __all__ = [
     "AffinityConfig",
+    "ConfigFile",
     "EjectionConfig",
     "LimitsConfig",
     "LineConfig",
@@ -28,5 +31,8 @@ __all__ = [
     "StreamConfig",
     "TimeoutsConfig",
     "TlsConfig",
+    "config_schema",
+    "file_shape",
     "parse_config",
+    "read_config",
 ]

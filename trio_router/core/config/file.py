@@ -6,7 +6,7 @@ It takes the files of FastVideo's router as they are. What stands where is the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class ConfigFile:
 
     config: RouterConfig
     warnings: tuple[Problem, ...]
+    #: Where the value at a location of the file stands.
+    place: Callable[[tuple[str | int, ...]], Place | None]
 
 
 def parse_config(
@@ -97,7 +99,7 @@ class _Reading:
             raise ConfigError(_in_order(self._problems), source=self._source, warnings=self._warnings)
         for location, text in doubts(config):
             self._warnings.append(self._problem(location, text))
-        return ConfigFile(config, tuple(_in_order(self._warnings)))
+        return ConfigFile(config, tuple(_in_order(self._warnings)), self._place)
 
     def _router_block(self, environ: Mapping[str, str]) -> dict[str, Any]:
         """The values of the ``router:`` block, with variables replaced."""

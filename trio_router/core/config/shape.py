@@ -86,8 +86,8 @@ def dotted(location: typing.Sequence[str | int]) -> str:
 
 def file_shape(config: RouterConfig) -> dict[str, Any]:
     """The whole configuration as it would stand in a file, defaults included, secrets hidden."""
-    values = config.model_dump(mode="json")
-    block = {key: _hide(value) for key, value in values.items() if key not in IN_FILE}
+    values = _hide(config.model_dump(mode="json"))
+    block = {key: value for key, value in values.items() if key not in IN_FILE}
     block["health_check"] = {key: values[field] for key, field in HEALTH_CHECK.items()}
     return {"router": block}
 
