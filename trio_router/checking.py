@@ -1,21 +1,77 @@
-"""``trio-router check``: what a configuration would run, and how its replicas answer."""
+"""``trio-router check``: what is wrong with a configuration, what it would run, and how its replicas answer."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
+import click
 import trio
 import yaml
 
-from .core.config import ConfigFile, RouterConfig, file_shape
-from .core.errors import Problem
+from .core.config import ConfigFile, RouterConfig, config_schema, file_shape
+from .core.errors import ConfigError, Problem, StartError
 from .core.registry import ReplicaRegistry
 from .core.replica import Replica
 from .health import probe_once
+from .settings import CONFIG_VARIABLE, load_file
+from .tls import client_tls, replica_tls
 
 #: For looking up all hosts. A resolver that does not answer is told by the probes.
 RESOLVE_SECONDS: Final = 10.0
+
+
+def run_check(path: str | None, *, probe: bool = False, dump: bool = False, schema: bool = False) -> int:
+    """The whole command: print, and return the exit status. What is wrong goes to standard error; the verdict comes last."""
+    if schema:
+        click.echo(json.dumps(config_schema(), indent=2))
+        return 0
+    try:
+        found = load_file(path)
+    except ConfigError as exc:
+        _tell(exc.warnings, exc.source, kind="warning: ")
+        _tell(exc.found, exc.source)
+        click.echo(verdict(len(exc.found), len(exc.warnings)), err=True)
+        return 2
+    config, warnings = found.config, [*found.warnings]
+    source = path or os.environ.get(CONFIG_VARIABLE)
+    click.echo(dump_config(config) if dump else describe_config(config), nl=not dump)
+    if probe:
+        warnings += trio.run(unresolvable, found)
+    _tell(warnings, source, kind="warning: ")
+    problems = _unusable_files(config)
+    _tell(problems, source)
+    silent = 0
+    if probe and not problems:
+        rows, silent = trio.run(probe_replicas, config)
+        click.echo(rows, err=dump)
+    last = verdict(len(problems), len(warnings))
+    if silent:
+        last += f", but {silent} of {len(config.replicas)} replicas did not answer well"
+    click.echo(last, err=dump or bool(problems))
+    return 1 if problems or silent else 0
+
+
+def _unusable_files(config: RouterConfig) -> list[Problem]:
+    problems = []
+    makers = [client_tls]
+    if any(replica.base.startswith("https") for replica in config.replicas):
+        makers.append(replica_tls)
+    for make in makers:
+        try:
+            make(config)
+        except StartError as exc:
+            problems.append(Problem(str(exc)))
+    return problems
+
+
+def _tell(problems: Iterable[Problem], source: str | None, *, kind: str = "") -> None:
+    for problem in problems:
+        click.echo(replace(problem, text=f"{kind}{problem.text}").line(source), err=True)
 
 
 def describe_config(config: RouterConfig) -> str:

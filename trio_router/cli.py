@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import functools
 import gc
-import json
-import os
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,10 @@ import trio
 
 from ._version import __version__
 from .app import Router, serve_until_signal
-from .checking import describe_config, dump_config, probe_replicas, unresolvable, verdict
-from .core.config import LogConfig, RouterConfig, config_schema
-from .core.errors import ConfigError, Problem, StartError
+from .core.config import LogConfig, RouterConfig
+from .core.errors import ConfigError, StartError
 from .logs import configure_logs
-from .settings import CONFIG_VARIABLE, load_config, load_file
-from .tls import client_tls, replica_tls
+from .settings import CONFIG_VARIABLE, load_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,51 +70,9 @@ def check(path: str | None, probe: bool, dump: bool, schema: bool) -> None:
     Exit status: 0 it is good, perhaps with warnings; 1 a file that it names cannot be used, or (with --probe) a replica
     did not answer; 2 it is wrong.
     """
-    if schema:
-        click.echo(json.dumps(config_schema(), indent=2))
-        return
-    try:
-        found = load_file(path)
-    except ConfigError as exc:
-        _tell(exc.warnings, exc.source, kind="warning: ")
-        _tell(exc.found, exc.source)
-        click.echo(verdict(len(exc.found), len(exc.warnings)), err=True)
-        sys.exit(2)
-    config, warnings = found.config, [*found.warnings]
-    source = path or os.environ.get(CONFIG_VARIABLE)
-    click.echo(dump_config(config) if dump else describe_config(config), nl=not dump)
-    if probe:
-        warnings += trio.run(unresolvable, found)
-    _tell(warnings, source, kind="warning: ")
-    problems = _unusable_files(config)
-    _tell(problems, source)
-    silent = 0
-    if probe and not problems:
-        rows, silent = trio.run(probe_replicas, config)
-        click.echo(rows, err=dump)
-    last = verdict(len(problems), len(warnings))
-    if silent:
-        last += f", but {silent} of {len(config.replicas)} replicas did not answer well"
-    click.echo(last, err=dump or bool(problems))
-    sys.exit(1 if problems or silent else 0)
+    from .checking import run_check
 
-
-def _unusable_files(config: RouterConfig) -> list[Problem]:
-    problems = []
-    makers = [client_tls]
-    if any(replica.base.startswith("https") for replica in config.replicas):
-        makers.append(replica_tls)
-    for make in makers:
-        try:
-            make(config)
-        except StartError as exc:
-            problems.append(Problem(str(exc)))
-    return problems
-
-
-def _tell(problems: Iterable[Problem], source: str | None, *, kind: str = "") -> None:
-    for problem in problems:
-        click.echo(replace(problem, text=f"{kind}{problem.text}").line(source), err=True)
+    sys.exit(run_check(path, probe=probe, dump=dump, schema=schema))
 
 
 @main.command()

@@ -92,7 +92,7 @@ class _Reading:
         self._tell(secrets.problems)
         values = self._model_shape(block)
         try:
-            config = RouterConfig(**values)
+            config = RouterConfig.model_validate(values)
         except ValidationError as exc:
             self._tell_errors(exc, values, secrets)
         if self._problems:
