@@ -216,7 +216,7 @@ def test_no_replicas_is_a_mistake(text: str) -> None:
         ("router: {? [a] : 1}", "line 1, column 12: not YAML: found unhashable key"),
         ("router: *nowhere", "line 1, column 9: not YAML: found undefined alias"),
         ("router: !!python/object:os.system {}", "line 1, column 9: not YAML: could not determine a constructor"),
-        ("router: {port: 2024-99-99}", "not YAML: month must be in 1..12"),
+        ("router: {port: 2024-99-99}", "line 1, column 16: not YAML: month must be in 1..12"),
         ("router: \x00", "not YAML: unacceptable character"),
         ("[" * 1000, "not YAML: maximum recursion depth exceeded"),
     ],

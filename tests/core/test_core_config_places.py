@@ -111,3 +111,12 @@ def test_a_line_reads_as_compilers_write_it() -> None:
     assert Problem("router.port: no", Place(2, 9)).line() == "line 2, column 9: router.port: no"
     assert Problem("cannot be read").line("a.yaml") == "a.yaml: cannot be read"
     assert Problem("cannot be read").line() == "cannot be read"
+
+
+def test_values_that_are_none_have_a_place() -> None:
+    assert places(f"router:\n  {GOOD}\n  port: !!int x\n") == {"not YAML": (3, 9)}
+
+
+def test_a_block_in_itself_is_named() -> None:
+    assert places(f"router:\n  {GOOD}\n  limits: &l\n    attempts: *l\n") == {"router.limits.attempts": (4, 5)}
+    assert places(f"router: &r\n  {GOOD}\n  limits: {{<<: *r}}\n") == {"router.limits": (3, 3)}

@@ -29,6 +29,12 @@ class Loader(yaml.SafeLoader):
                 seen.add((key.tag, key.value))
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as exc:  # 2024-99-99
+            raise yaml.constructor.ConstructorError(None, None, str(exc), node.start_mark) from None
+
 
 class Document:
     """The nodes of one file."""
@@ -53,7 +59,7 @@ class Document:
         ours is, so they come out as unknown.
 
         Raises:
-            ConfigError: a value is none (``2024-99-99``, an unknown tag), or a block contains itself.
+            ConfigError: a value is none (``2024-99-99``, an unknown tag).
         """
         try:
             return None if self._root is None else _with_string_keys(self._loader.construct_document(self._root))

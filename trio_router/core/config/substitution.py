@@ -22,6 +22,7 @@ class Substitution:
         self._environ = environ
         self._resolver: Any = Loader("")
         self._done: dict[int, yaml.Node] = {}
+        self._open: set[int] = set()
         self.problems: dict[tuple[str | int, ...], str] = {}
         self.warnings: dict[tuple[str | int, ...], str] = {}
 
@@ -37,22 +38,26 @@ class Substitution:
         """A copy of the node with all variables replaced. A value without quotes has the type that YAML gives to what
         it is replaced by (``${PORT}`` is a number); one in quotes stays a text. Keys are left alone.
         """
-        if id(node) in self._done:  # an alias, perhaps of a block inside itself
-            return self._done[id(node)]
+        if id(node) in self._open:
+            self.problems[location] = "a block cannot contain itself"
+            return type(node)(node.tag, [], node.start_mark, node.end_mark)
+        if id(node) not in self._done:  # else an alias
+            self._open.add(id(node))
+            self._done[id(node)] = self._copy(node, location)
+            self._open.remove(id(node))
+        return self._done[id(node)]
+
+    def _copy(self, node: yaml.Node, location: tuple[str | int, ...]) -> yaml.Node:
         if isinstance(node, yaml.MappingNode):
-            mapping = yaml.MappingNode(node.tag, [], node.start_mark, node.end_mark, node.flow_style)
-            self._done[id(node)] = mapping
+            pairs = []
             for key, value in node.value:
                 inner = location if key.tag.endswith(":merge") else (*location, str(key.value))
-                mapping.value.append((key, self.apply(value, inner)))
-            return mapping
+                pairs.append((key, self.apply(value, inner)))
+            return yaml.MappingNode(node.tag, pairs, node.start_mark, node.end_mark, node.flow_style)
         if isinstance(node, yaml.SequenceNode):
-            sequence = yaml.SequenceNode(node.tag, [], node.start_mark, node.end_mark, node.flow_style)
-            self._done[id(node)] = sequence
-            sequence.value.extend(self.apply(value, (*location, index)) for index, value in enumerate(node.value))
-            return sequence
-        self._done[id(node)] = self._scalar(node, location)
-        return self._done[id(node)]
+            items = [self.apply(value, (*location, index)) for index, value in enumerate(node.value)]
+            return yaml.SequenceNode(node.tag, items, node.start_mark, node.end_mark, node.flow_style)
+        return self._scalar(node, location)
 
     def _scalar(self, node: yaml.Node, location: tuple[str | int, ...]) -> yaml.Node:
         if not isinstance(node, yaml.ScalarNode) or node.tag != _TEXT or "$" not in node.value:
