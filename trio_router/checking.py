@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -18,7 +17,7 @@ from .core.errors import ConfigError, Problem, StartError
 from .core.registry import ReplicaRegistry
 from .core.replica import Replica
 from .health import probe_once
-from .settings import CONFIG_VARIABLE, load_file
+from .settings import load_file
 from .tls import client_tls, replica_tls
 
 #: For looking up all hosts. A resolver that does not answer is told by the probes.
@@ -38,13 +37,12 @@ def run_check(path: str | None, *, probe: bool = False, dump: bool = False, sche
         click.echo(verdict(len(exc.found), len(exc.warnings)), err=True)
         return 2
     config, warnings = found.config, [*found.warnings]
-    source = path or os.environ.get(CONFIG_VARIABLE)
     click.echo(dump_config(config) if dump else describe_config(config), nl=not dump)
     if probe:
         warnings += trio.run(unresolvable, found)
-    _tell(warnings, source, kind="warning: ")
+    _tell(warnings, path, kind="warning: ")
     problems = _unusable_files(config)
-    _tell(problems, source)
+    _tell(problems, path)
     silent = 0
     if probe and not problems:
         rows, silent = trio.run(probe_replicas, config)

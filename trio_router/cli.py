@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 def takes_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the file both ways, and hand it over as ``path``; without one the variable counts."""
+    """Let a command take the file both ways, and hand over its ``path``; without one, the one that the variable names."""
 
     @click.argument("file", required=False)
     @click.option(
@@ -41,7 +42,7 @@ def takes_config(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(file: str | None, option: str | None, **rest: Any) -> None:
         if file and option and Path(file).resolve() != Path(option).resolve():
             raise click.UsageError(f"two files are given: {file} and --config {option}")
-        command(path=file or option, **rest)
+        command(path=file or option or os.environ.get(CONFIG_VARIABLE), **rest)
 
     return wrapped
 
