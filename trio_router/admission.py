@@ -84,7 +84,7 @@ class Admission:
             return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {visit.wish.preset!r}")
         if not self._registry.fits(preset=visit.wish.preset, exclude=exclude):
             return End(Side.ROUTER, Cause.NO_REPLICA)
-        if position > self._config.line.length:
+        if position > self._config.queue.length:
             return End(Side.ROUTER, Cause.LINE_FULL, retry_after=self._retry_after(position))
         return None
 
@@ -103,7 +103,7 @@ class Admission:
         self._tell(ticket, self.line.tickets.index(ticket) + 1, began)
         self._changed.set()
         try:
-            with trio.move_on_at(began + self._config.line.timeout_seconds - ticket.waited):
+            with trio.move_on_at(began + self._config.queue.timeout_seconds - ticket.waited):
                 await visit.turn.wait()
             slot = ticket.take()
         finally:
@@ -114,7 +114,7 @@ class Admission:
             if (unwanted := ticket.take()) is not None:  # its turn came in the moment in which it was cancelled
                 self._registry.release(unwanted, now=trio.current_time())
         if slot is None:
-            waited = f"waited {self._config.line.timeout_seconds:g} s"
+            waited = f"waited {self._config.queue.timeout_seconds:g} s"
             return End(Side.ROUTER, Cause.LINE_TIMEOUT, detail=waited, retry_after=self._retry_after(1))
         visit.got_slot_at = trio.current_time()
         return slot

@@ -20,7 +20,7 @@ from trio_router.core.config.shape import SECRETS, model_in
 BEGIN: Final = "<!-- configuration reference: generated, do not edit -->"
 END: Final = "<!-- end of the configuration reference -->"
 
-_BLOCKS: Final = ("timeouts", "limits", "line", "affinity", "ejection", "shutdown", "tls", "log")
+_BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log")
 
 
 def reference() -> str:

@@ -96,7 +96,7 @@ def test_other_urls_are_value_errors(url: str, words: str) -> None:
         ({"timeouts": {"close_seconds": 0}}, "close_seconds"),
         ({"limits": {"hold_bytes": 10}}, "hold_bytes"),
         ({"limits": {"attempts": 0}}, "attempts"),
-        ({"line": {"length": -1}}, "length"),
+        ({"queue": {"length": -1}}, "length"),
         ({"tls": {"certificate": "c.pem"}}, "certificate and key go together"),
         ({"tls": {"key": "k.pem"}}, "certificate and key go together"),
         ({"affinity": {"keys": ("client_id", "token")}}, "'token' is not client_id, query:NAME"),

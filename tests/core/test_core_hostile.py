@@ -198,7 +198,7 @@ def test_a_truth_value_is_no_number_of_sessions(value: str) -> None:
     assert line.startswith("router.replicas[0].max_sessions: must be a number or auto")
 
 
-@pytest.mark.parametrize("block", ["timeouts", "limits", "line", "affinity", "shutdown", "health_check"])
+@pytest.mark.parametrize("block", ["timeouts", "limits", "queue", "affinity", "shutdown", "health_check"])
 def test_a_block_whose_keys_are_all_commented_out_is_the_default(block: str) -> None:
     text = f"router:\n  {block}:\n    # nothing = 1\n  replicas: [{{url: 'http://a'}}]\n"
     assert parse_config(text) == parse_config("router: {replicas: [{url: 'http://a'}]}")

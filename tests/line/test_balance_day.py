@@ -58,7 +58,7 @@ def test_two_sessions_on_one_gpu_are_served_one_after_the_other() -> None:
 
 
 def test_who_waits_too_long_is_counted_as_such() -> None:
-    played = day(quiet((100, 300), (110, 10)))
+    played = day(quiet((100, 400), (110, 10)))
     assert (len(played.waits), played.timed_out, played.refused) == (1, 1, 0)
 
 

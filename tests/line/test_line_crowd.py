@@ -65,7 +65,7 @@ async def test_everybody_is_served_while_replicas_come_and_go(nursery: trio.Nurs
     reserved.bind(("127.0.0.1", 0))  # nobody listens there: who dials is refused
     port = reserved.getsockname()[1]
     urls = [*(url for url, _ in old), f"http://127.0.0.1:{port}"]
-    settings = {"line": {"length": 120, "timeout_seconds": 50}, "health_check_interval_seconds": 0.25}
+    settings = {"queue": {"length": 120, "timeout_seconds": 50}, "health_check_interval_seconds": 0.25}
     async with routing(*urls, unborn=1, **settings) as router:
         crowd = Crowd(router, rng)
         async with trio.open_nursery() as viewers:

@@ -124,11 +124,11 @@ class LimitsConfig(Block):
     )
 
 
-class LineConfig(Block):
-    """The waiting line: sessions that were accepted while no slot was free."""
+class QueueConfig(Block):
+    """The wait queue: sessions that were accepted while no slot was free."""
 
     length: int = Field(default=100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
-    timeout_seconds: Seconds = Field(default=60.0, description="How long one may wait.")  # sgl gateway
+    timeout_seconds: Seconds = Field(default=300.0, description="How long one may wait.")  # Dreamverse's sessions
     per_client: int | None = Field(
         default=None,
         ge=1,

@@ -17,8 +17,8 @@ from .blocks import (
     EjectionConfig,
     Items,
     LimitsConfig,
-    LineConfig,
     LogConfig,
+    QueueConfig,
     Seconds,
     ShutdownConfig,
     StreamConfig,
@@ -201,7 +201,7 @@ class RouterConfig(Block):
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    line: LineConfig = Field(default_factory=LineConfig)
+    queue: QueueConfig = Field(default_factory=QueueConfig)
     affinity: AffinityConfig = Field(default_factory=AffinityConfig)
     ejection: EjectionConfig = Field(default_factory=EjectionConfig)
     shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig)
