@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig
 from trio_router.core.config.file import HEALTH_CHECK
+from trio_router.core.config.shape import SECRETS
 from trio_router.reference import BEGIN, END, reference, write_into
 
 
@@ -28,7 +29,9 @@ def test_every_key_of_every_block_has_a_row_with_a_meaning() -> None:
     for name, field in RouterConfig.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            blocks[f"router.{name}:"] = set(kind.model_fields)
+            blocks[f"router.{name}:"] = set(kind.model_fields) | {
+                f"{key}_file" for key in SECRETS & set(kind.model_fields)
+            }
     own = set(RouterConfig.model_fields) - flat - {"replicas", "streams"}
     assert {title: set(table) for title, table in tables.items()} == {
         **blocks,

@@ -41,7 +41,7 @@ class Admission:
         self._registry = registry
         self._identities = identities
         self.line = WaitingLine()
-        self._outages = OutageWatch(registry, config.line)
+        self._outages = OutageWatch(registry, config.queue)
         self._waiting: dict[Ticket, Visit] = {}
         self.broken_turns = 0
         self._changed = trio.Event()  # set when `run` should look again
@@ -91,7 +91,7 @@ class Admission:
             return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {preset!r}")
         if self._outages.given_up_at(preset, exclude, now) <= now:
             return self._none_left(preset, exclude)
-        if position > self._config.line.length:
+        if position > self._config.queue.length:
             return End(Side.ROUTER, Cause.LINE_FULL, retry_after=self._retry_after(position))
         return None
 
@@ -128,7 +128,7 @@ class Admission:
         self._tell(ticket, self.line.tickets.index(ticket) + 1, began)
         self._changed.set()
         try:
-            with trio.move_on_at(began + self._config.line.timeout_seconds - ticket.waited):
+            with trio.move_on_at(began + self._config.queue.timeout_seconds - ticket.waited):
                 await visit.turn.wait()
             slot = ticket.take()
         finally:
@@ -141,7 +141,7 @@ class Admission:
         if slot is None:
             if (refusal := visit.refused()) is not None:
                 return refusal
-            waited = f"waited {self._config.line.timeout_seconds:g} s"
+            waited = f"waited {self._config.queue.timeout_seconds:g} s"
             return End(Side.ROUTER, Cause.LINE_TIMEOUT, detail=waited, retry_after=self._retry_after(1))
         visit.got_slot_at = trio.current_time()
         return slot

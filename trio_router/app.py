@@ -107,7 +107,7 @@ class Router:
         """Whether a new session has a chance: not draining, and some replica is usable, or has a slot if nobody may wait."""
         if self.draining:
             return False, "draining"
-        now, may_wait = _now(), self.config.line.length > 0
+        now, may_wait = _now(), self.config.queue.length > 0
         usable = any(r.usable(now) if may_wait else r.available(now) for r in self.registry.replicas)
         return usable, "" if usable else "no replica is available"
 

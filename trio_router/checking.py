@@ -1,19 +1,81 @@
-"""``trio-router check``: what a configuration would run, and how its replicas answer."""
+"""``trio-router check``: what is wrong with a configuration, what it would run, and how its replicas answer."""
 
 from __future__ import annotations
 
-import trio
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
 
-from .core.config import RouterConfig
+import click
+import trio
+import yaml
+
+from .core.config import ConfigFile, RouterConfig, config_schema, file_shape
+from .core.errors import ConfigError, Problem, StartError
 from .core.registry import ReplicaRegistry
 from .core.replica import Replica
 from .health import probe_once
+from .settings import load_file
+from .tls import client_tls, replica_tls
+
+#: For looking up all hosts. A resolver that does not answer is told by the probes.
+RESOLVE_SECONDS: Final = 10.0
+
+
+def run_check(path: str | None, *, probe: bool = False, dump: bool = False, schema: bool = False) -> int:
+    """The whole command: print, and return the exit status. What is wrong goes to standard error; the verdict comes last."""
+    if schema:
+        click.echo(json.dumps(config_schema(), indent=2))
+        return 0
+    try:
+        found = load_file(path)
+    except ConfigError as exc:
+        _tell(exc.warnings, exc.source, kind="warning: ")
+        _tell(exc.found, exc.source)
+        click.echo(verdict(len(exc.found), len(exc.warnings)), err=True)
+        return 2
+    config, warnings = found.config, [*found.warnings]
+    click.echo(dump_config(config) if dump else describe_config(config), nl=not dump)
+    if probe:
+        warnings += trio.run(unresolvable, found)
+    _tell(warnings, path, kind="warning: ")
+    problems = _unusable_files(config)
+    _tell(problems, path)
+    silent = 0
+    if probe and not problems:
+        rows, silent = trio.run(probe_replicas, config)
+        click.echo(rows, err=dump)
+    last = verdict(len(problems), len(warnings))
+    if silent:
+        last += f", but {silent} of {len(config.replicas)} replicas did not answer well"
+    click.echo(last, err=dump or bool(problems))
+    return 1 if problems or silent else 0
+
+
+def _unusable_files(config: RouterConfig) -> list[Problem]:
+    problems = []
+    makers = [client_tls]
+    if any(replica.base.startswith("https") for replica in config.replicas):
+        makers.append(replica_tls)
+    for make in makers:
+        try:
+            make(config)
+        except StartError as exc:
+            problems.append(Problem(str(exc)))
+    return problems
+
+
+def _tell(problems: Iterable[Problem], source: str | None, *, kind: str = "") -> None:
+    for problem in problems:
+        click.echo(replace(problem, text=f"{kind}{problem.text}").line(source), err=True)
 
 
 def describe_config(config: RouterConfig) -> str:
     """What would run, in a few lines for people."""
     scheme = "wss" if config.tls.certificate else "ws"
-    lines = ["configuration is good"]
+    lines = []
     for stream in config.streams:
         dialect, balance = stream.dialect or config.dialect, stream.balance or config.balance
         lines.append(
@@ -36,13 +98,46 @@ def describe_config(config: RouterConfig) -> str:
     return "\n".join(lines)
 
 
-async def probe_replicas(config: RouterConfig) -> tuple[str, bool]:
-    """Ask every replica once. Returns (a line for each, whether all answered well)."""
+def dump_config(config: RouterConfig) -> str:
+    """The whole configuration as a file, every default written out. Secrets are shown as ``***``, which no file may hold."""
+    text: str = yaml.safe_dump(file_shape(config), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def verdict(problems: int, warnings: int) -> str:
+    """The last line."""
+    doubts = f", {_count(warnings, 'warning')}" if warnings else ""
+    return (_count(problems, "problem") if problems else "configuration is good") + doubts
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+async def unresolvable(found: ConfigFile) -> list[Problem]:
+    """A warning for each replica whose host has no address here and now."""
+    problems = []
+    with trio.move_on_after(RESOLVE_SECONDS):
+        for index, replica in enumerate(found.config.replicas):
+            host = urlsplit(replica.url).hostname
+            try:
+                await trio.socket.getaddrinfo(host, None)
+            except (OSError, UnicodeError) as exc:
+                place = found.place(("router", "replicas", index, "url"))
+                reason = (exc.strerror if isinstance(exc, OSError) else None) or exc
+                problems.append(
+                    Problem(f"router.replicas[{index}].url: the host {host!r} cannot be resolved here: {reason}", place)
+                )
+    return problems
+
+
+async def probe_replicas(config: RouterConfig) -> tuple[str, int]:
+    """Ask every replica once. Returns (a line for each, how many gave no good answer)."""
     registry = ReplicaRegistry(config)
     with trio.move_on_after(config.health_check_timeout_seconds * 2 + 1):
         await probe_once(registry, config)
-    return "\n".join(_row(replica) for replica in registry.replicas), all(
-        replica.health.last_ok_at is not None for replica in registry.replicas
+    return "\n".join(_row(replica) for replica in registry.replicas), sum(
+        replica.health.last_ok_at is None for replica in registry.replicas
     )
 
 

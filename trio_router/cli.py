@@ -6,10 +6,13 @@ command line is wrong. A user's mistake gets one clear line for each thing that 
 
 from __future__ import annotations
 
+import functools
 import gc
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,8 +31,24 @@ def main() -> None:
     """The router that people put in front of GPUs that stream video."""
 
 
+def takes_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the file both ways, and hand over its ``path``; without one, the one that the variable names."""
+
+    @click.argument("file", required=False)
+    @click.option(
+        "--config", "-c", "option", metavar="FILE", help="YAML file with a router: block. [env var: TRIO_ROUTER_CONFIG]"
+    )
+    @functools.wraps(command)
+    def wrapped(file: str | None, option: str | None, **rest: Any) -> None:
+        if file and option and Path(file).resolve() != Path(option).resolve():
+            raise click.UsageError(f"two files are given: {file} and --config {option}")
+        command(path=file or option or os.environ.get("TRIO_ROUTER_CONFIG"), **rest)
+
+    return wrapped
+
+
 @main.command()
-@click.option("--config", "-c", "path", envvar="TRIO_ROUTER_CONFIG", help="YAML file with a router: block.")
+@takes_config
 def serve(path: str | None) -> None:
     """Run a router until SIGTERM or SIGINT; then let the sessions end (a second signal ends at once)."""
     from .files import open_standard_files, raise_file_limit
@@ -51,27 +70,19 @@ def serve(path: str | None) -> None:
 
 
 @main.command()
-@click.argument("path", required=False)
+@takes_config
 @click.option("--probe", is_flag=True, help="Also ask each replica how it is.")
-def check(path: str | None, probe: bool) -> None:
-    """Say what is wrong with a configuration, or print what would run."""
-    from .checking import describe_config, probe_replicas
-    from .tls import client_tls, replica_tls
+@click.option("--dump", is_flag=True, help="Print the whole configuration instead, defaults included, secrets hidden.")
+@click.option("--schema", is_flag=True, help="Print a JSON schema of the file instead, for editors; needs no file.")
+def check(path: str | None, probe: bool, dump: bool, schema: bool) -> None:
+    """Say what is wrong with a configuration, or print what would run. The verdict comes last.
 
-    config = _load(path)
-    click.echo(describe_config(config))
-    try:
-        client_tls(config)
-        if any(replica.base.startswith("https") for replica in config.replicas):
-            replica_tls(config)
-    except StartError as exc:
-        raise click.ClickException(str(exc)) from None
-    if probe:
-        import trio
+    Exit status: 0 it is good, perhaps with warnings; 1 a file that it names cannot be used, or (with --probe) a replica
+    did not answer; 2 it is wrong.
+    """
+    from .checking import run_check
 
-        rows, good = trio.run(probe_replicas, config)
-        click.echo(rows)
-        sys.exit(0 if good else 1)
+    sys.exit(run_check(path, probe=probe, dump=dump, schema=schema))
 
 
 @main.command()

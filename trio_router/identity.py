@@ -61,7 +61,7 @@ class Identities:
 
     def admit(self, guest: Guest) -> bool:
         """Whether its client may have one session more; if so this one counts from now on."""
-        limit = self._config.line.per_client
+        limit = self._config.queue.per_client
         guest.counted = limit is None or self._clients[guest.wish.client] < limit
         if guest.counted:
             self._clients[guest.wish.client] += 1

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from trio_router.core.config import LineConfig
+from trio_router.core.config import QueueConfig
 from trio_router.core.outcome import Cause, End, Side
 from trio_router.core.registry import ReplicaRegistry
 from trio_router.core.replica import Replica
@@ -22,7 +22,7 @@ class _Watcher:
 class OutageWatch:
     """Waiting has sense until no fitting replica was usable for ``outage_seconds``; without a line, never."""
 
-    def __init__(self, registry: ReplicaRegistry, rule: LineConfig) -> None:
+    def __init__(self, registry: ReplicaRegistry, rule: QueueConfig) -> None:
         self._registry = registry
         self._patience = rule.outage_seconds if rule.length else 0.0
         self._watchers: dict[_Watcher, None] = {}  # in the order in which they came

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trio_router.core.config.file import HEALTH_CHECK
 from trio_router.core.config.models import ReplicaEndpoint, RouterConfig
+from trio_router.core.config.shape import SECRETS, model_in
 
 BEGIN: Final = "<!-- configuration reference: generated, do not edit -->"
 END: Final = "<!-- end of the configuration reference -->"
 
-_BLOCKS: Final = ("timeouts", "limits", "line", "affinity", "ejection", "shutdown", "tls", "log")
+_BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log")
 
 
 def reference() -> str:
@@ -36,15 +36,21 @@ def reference() -> str:
         _table("`router:`", own),
         _table("`router.replicas[]:`", ReplicaEndpoint.model_fields),
         _table("`router.health_check:`", {flat[name]: field for name, field in fields.items() if name in flat}),
-        _table("`router.streams[]:`", _model("streams").model_fields),
+        _table("`router.streams[]:`", _fields("streams")),
     ]
-    parts += [_table(f"`router.{name}:`", _model(name).model_fields) for name in _BLOCKS]
+    parts += [_table(f"`router.{name}:`", _fields(name)) for name in _BLOCKS]
     return "\n\n".join(parts)
 
 
-def _model(name: str) -> type[BaseModel]:
-    annotation: Any = RouterConfig.model_fields[name].annotation
-    found: type[BaseModel] = annotation if isinstance(annotation, type) else annotation.__args__[0]
+def _fields(name: str) -> dict[str, FieldInfo]:
+    """The keys of a block, with those that name a file for a secret."""
+    model = model_in(RouterConfig.model_fields[name].annotation)
+    assert model is not None
+    found: dict[str, FieldInfo] = {}
+    for key, field in model.model_fields.items():
+        found[key] = field
+        if key in SECRETS:
+            found[f"{key}_file"] = FieldInfo(default=None, description=f"A file that holds `{key}` instead.")
     return found
 
 

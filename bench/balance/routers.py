@@ -82,7 +82,7 @@ class Ours:
         hopeless = (
             not self._registry.fits(exclude=ticket.exclude) or len(ticket.exclude) >= self._config.limits.attempts
         )
-        if hopeless or position > self._config.line.length:
+        if hopeless or position > self._config.queue.length:
             self.gives_up(session)
             return False
         return True

@@ -31,7 +31,7 @@ def play(workload: Workload, name: str) -> tuple[Day, Router]:
     router: Router = (
         Seed(config) if name == SEED else Ours(config, next(p for p in POLICIES if p == name), workload.seed)
     )
-    return Day(workload, router, config.line.timeout_seconds).run(), router
+    return Day(workload, router, config.queue.timeout_seconds).run(), router
 
 
 def compare(sessions: int, replicas: int, seed: int, say: Callable[[str], None]) -> tuple[Workload, list[Figures]]:

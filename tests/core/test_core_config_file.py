@@ -178,17 +178,19 @@ def test_duplicate_urls_are_found_beside_other_mistakes_but_only_real_ones() -> 
             - {url: ''}
             - {url: 5}
             - plain
+            - 9
         """
     ) == [
         "router.replicas[0].weight: input should be greater than 0 (got 0)",
+        "router.replicas[1].url: Duplicate of router.replicas[0].url",
         "router.replicas[2].url: 'b:8000' must start with http:// or https://",
         "router.replicas[3].url: 'c:8000' must start with http:// or https://",
         "router.replicas[4].url: Invalid IPv6 URL",
         "router.replicas[5].url: Invalid IPv6 URL",
         "router.replicas[6].url: '' must start with http:// or https://",
         "router.replicas[7].url: input should be a valid string (got 5)",
-        "router.replicas[8]: input should be a valid dictionary or instance of ReplicaEndpoint (got 'plain')",
-        "router.replicas[1].url: Duplicate of router.replicas[0].url",
+        "router.replicas[8].url: 'plain' must start with http:// or https://",
+        "router.replicas[9]: input should be a valid dictionary or instance of ReplicaEndpoint (got 9)",
     ]
     assert router("port: -1") == ["router.port: input should be greater than or equal to 0 (got -1)"]
 
@@ -204,8 +206,9 @@ def test_no_replicas_is_a_mistake(text: str) -> None:
         ("", "router: missing"),
         ("- a list", "router: missing"),
         ("host: x", "router: missing"),
-        ("router:", "router: must be a block of keys"),
-        ("router: 5", "router: must be a block of keys"),
+        ("router:", "line 1, column 8: router: must be a block of keys"),
+        ("router: 5", "line 1, column 9: router: must be a block of keys"),
+        ("router: []", "line 1, column 1: router: must be a block of keys"),
         ("router:\n  port: 'x", "line 2, column 11: not YAML: found unexpected end of stream"),
         ("router:\n\tport: 1", "line 2, column 1: not YAML: found character '\\t'"),
         ("router:\n  port: 1\n  host: h\n  port: 2", "line 4, column 3: not YAML: key 'port' is given twice"),
@@ -213,15 +216,16 @@ def test_no_replicas_is_a_mistake(text: str) -> None:
         ("router: {? [a] : 1}", "line 1, column 12: not YAML: found unhashable key"),
         ("router: *nowhere", "line 1, column 9: not YAML: found undefined alias"),
         ("router: !!python/object:os.system {}", "line 1, column 9: not YAML: could not determine a constructor"),
-        ("router: {port: 2024-99-99}", "not YAML: month must be in 1..12"),
+        ("router: {port: 2024-99-99}", "line 1, column 16: not YAML: month must be in 1..12"),
         ("router: \x00", "not YAML: unacceptable character"),
         ("[" * 1000, "not YAML: maximum recursion depth exceeded"),
     ],
 )
 def test_what_is_no_configuration_at_all(text: str, problem: str) -> None:
-    found = problems(text)
-    assert len(found) == 1
-    assert found[0].startswith(problem)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    (found,) = caught.value.found
+    assert found.line().startswith(problem)
 
 
 def test_merged_keys_are_no_duplicates() -> None:
@@ -244,5 +248,15 @@ def test_an_error_says_where_how_many_and_what() -> None:
     with pytest.raises(RouterError) as caught:
         parse_config("router: {port: -1, x: 1}", source="/etc/router.yaml")
     assert isinstance(caught.value, ValueError)
-    assert str(caught.value).startswith("/etc/router.yaml: 3 problems\n  router.port: ")
+    assert str(caught.value).startswith(
+        "/etc/router.yaml: 3 problems\n"
+        "  /etc/router.yaml:1:1: router.replicas: no replicas: list at least one, each with its url\n"
+        "  /etc/router.yaml:1:16: router.port: "
+    )
     assert str(ConfigError(["only"])) == "1 problem\n  only"
+
+
+def test_the_queue_is_patient_and_its_old_name_is_hinted_at() -> None:
+    config = parse_config(f"router: {{{REPLICA}, queue: {{per_client: 2}}}}")
+    assert (config.queue.length, config.queue.timeout_seconds, config.queue.per_client) == (100, 300, 2)
+    assert router("line: {length: 1}") == ["router.line: unknown key; did you mean 'queue'?"]

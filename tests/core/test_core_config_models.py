@@ -96,7 +96,7 @@ def test_other_urls_are_value_errors(url: str, words: str) -> None:
         ({"timeouts": {"close_seconds": 0}}, "close_seconds"),
         ({"limits": {"hold_bytes": 10}}, "hold_bytes"),
         ({"limits": {"attempts": 0}}, "attempts"),
-        ({"line": {"length": -1}}, "length"),
+        ({"queue": {"length": -1}}, "length"),
         ({"tls": {"certificate": "c.pem"}}, "certificate and key go together"),
         ({"tls": {"key": "k.pem"}}, "certificate and key go together"),
         ({"affinity": {"keys": ("client_id", "token")}}, "'token' is not client_id, query:NAME"),
@@ -115,6 +115,37 @@ def test_bad_values_are_value_errors(values: dict[str, Any], words: str) -> None
 def test_bad_endpoints_are_value_errors(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         ReplicaEndpoint("http://a", **values)
+
+
+def test_a_replica_takes_url_name_primary_and_weight_by_position() -> None:
+    """FastVideo's order."""
+    endpoint = ReplicaEndpoint("http://a", "gpu-a", True, 2.0)
+    assert (endpoint.url, endpoint.name, endpoint.primary, endpoint.weight) == ("http://a", "gpu-a", True, 2.0)
+    assert ReplicaEndpoint("http://a", "gpu-a", max_sessions=3) == ReplicaEndpoint(
+        url="http://a", name="gpu-a", max_sessions=3
+    )
+
+
+def test_too_many_by_position_and_one_given_twice_are_type_errors() -> None:
+    arguments: tuple[Any, ...] = ("http://a", "gpu-a", True, 2.0, 4)
+    with pytest.raises(TypeError, match="takes url, name, primary, weight by position, not 5 arguments"):
+        ReplicaEndpoint(*arguments)
+    twice: dict[str, Any] = {"url": "http://b"}
+    with pytest.raises(TypeError, match="got 'url' by position and by name"):
+        ReplicaEndpoint("http://a", **twice)
+
+
+def test_a_misspelt_keyword_and_no_url_are_value_errors() -> None:
+    misspelt: dict[str, Any] = {"wieght": 2, "self": 1}
+    with pytest.raises(ValidationError) as caught:
+        ReplicaEndpoint(**misspelt)
+    assert {error["loc"] for error in caught.value.errors()} == {("url",), ("wieght",), ("self",)}
+
+
+def test_lists_are_taken_and_tuples_kept() -> None:
+    config = RouterConfig(replicas=[ReplicaEndpoint("http://a", presets=["wan"])])
+    assert (config.replicas, config.replicas[0].presets) == ((ReplicaEndpoint("http://a", presets=["wan"]),), ("wan",))
+    hash(config)
 
 
 @pytest.mark.parametrize("room", [0, -1])

@@ -184,8 +184,8 @@ def problems(text: str) -> list[str]:
 def test_keys_that_are_no_texts_are_unknown_keys(key: str, name: str) -> None:
     found = problems(f"router:\n  {key}: 1\n  replicas:\n  - url: http://a\n    {key}: {{{key}: 2}}\n")
     assert [line.split("; ")[0] for line in found] == [
-        f"router.replicas[0].{name}: unknown key",
         f"router.{name}: unknown key",
+        f"router.replicas[0].{name}: unknown key",
     ]
     (found_inside,) = problems(f"router:\n  replicas: [{{url: 'http://a'}}]\n  timeouts: {{{key}: 2}}\n")
     assert found_inside.startswith(f"router.timeouts.{name}: unknown key; ")
@@ -201,7 +201,7 @@ def test_a_truth_value_is_no_number_of_sessions(value: str) -> None:
     assert line.startswith("router.replicas[0].max_sessions: must be a number or auto")
 
 
-@pytest.mark.parametrize("block", ["timeouts", "limits", "line", "affinity", "shutdown", "health_check"])
+@pytest.mark.parametrize("block", ["timeouts", "limits", "queue", "affinity", "shutdown", "health_check"])
 def test_a_block_whose_keys_are_all_commented_out_is_the_default(block: str) -> None:
     text = f"router:\n  {block}:\n    # nothing = 1\n  replicas: [{{url: 'http://a'}}]\n"
     assert parse_config(text) == parse_config("router: {replicas: [{url: 'http://a'}]}")

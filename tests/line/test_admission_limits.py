@@ -22,7 +22,7 @@ async def refusal(client: FarEnd) -> tuple[Message, int, str]:
 
 
 async def test_the_line_is_full(clock: MockClock) -> None:
-    async with staged(line={"length": 2}) as stage:
+    async with staged(queue={"length": 2}) as stage:
         await stage.served(stage.actors[0])
         for _ in range(2):
             await stage.client()
@@ -35,7 +35,7 @@ async def test_the_line_is_full(clock: MockClock) -> None:
 
 
 async def test_without_a_line_nobody_waits(clock: MockClock) -> None:
-    async with staged(line={"length": 0}) as stage:
+    async with staged(queue={"length": 0}) as stage:
         await stage.served(stage.actors[0])
         _, code, reason = await refusal(await stage.client())
         assert (code, reason) == (1013, "line_full")
@@ -43,7 +43,7 @@ async def test_without_a_line_nobody_waits(clock: MockClock) -> None:
 
 async def test_a_full_line_is_no_reason_when_a_fitting_slot_is_free(clock: MockClock) -> None:
     replicas = [ReplicaEndpoint("http://r0", presets=("wan",)), ReplicaEndpoint("http://r1", presets=("ltx",))]
-    async with staged(replicas, line={"length": 1}) as stage:
+    async with staged(replicas, queue={"length": 1}) as stage:
         for _ in range(2):
             await stage.client(INIT | {"preset": "wan"})
         await stage.client(INIT | {"preset": "ltx"})
@@ -51,7 +51,7 @@ async def test_a_full_line_is_no_reason_when_a_fitting_slot_is_free(clock: MockC
 
 
 async def test_waited_too_long(clock: MockClock) -> None:
-    async with staged(line={"timeout_seconds": 12}) as stage:
+    async with staged(queue={"timeout_seconds": 12}) as stage:
         await stage.served(stage.actors[0])
         await trio.sleep(3)
         error, code, reason = await refusal(await stage.client())
@@ -63,7 +63,7 @@ async def test_waited_too_long(clock: MockClock) -> None:
 
 
 async def test_retry_after_is_an_estimate_from_session_lengths(clock: MockClock) -> None:
-    async with staged(line={"length": 1}) as stage:
+    async with staged(queue={"length": 1}) as stage:
         one = await stage.served(stage.actors[0])
         await trio.sleep(40)
         await farewell(*one)
@@ -75,7 +75,7 @@ async def test_retry_after_is_an_estimate_from_session_lengths(clock: MockClock)
 
 async def test_time_on_replicas_that_failed_is_no_waiting(clock: MockClock) -> None:
     """Silent replicas took 20 s of it; in the line it may still wait for 5."""
-    settings: dict[str, Any] = {"timeouts": {"first_reply_seconds": 20}, "line": {"timeout_seconds": 5}}
+    settings: dict[str, Any] = {"timeouts": {"first_reply_seconds": 20}, "queue": {"timeout_seconds": 5}}
     async with staged(2, balance="first", **settings) as stage:
         silent, busy = stage.actors
         client = await stage.client()
@@ -87,7 +87,7 @@ async def test_time_on_replicas_that_failed_is_no_waiting(clock: MockClock) -> N
 
 async def test_waiting_twice_is_waiting_longer(clock: MockClock) -> None:
     """Eight seconds in the line, a turn that ends in a rejection three seconds later, and the rest of twelve."""
-    async with staged(line={"timeout_seconds": 12}) as stage:
+    async with staged(queue={"timeout_seconds": 12}) as stage:
         actor = stage.actors[0]
         one = await stage.served(actor)
         client = await stage.client()
@@ -113,7 +113,7 @@ async def test_waiting_twice_is_waiting_longer(clock: MockClock) -> None:
 )
 async def test_one_client_has_too_many(clock: MockClock, mine: dict[str, str], other: dict[str, str]) -> None:
     """One open and one waiting are two; another client is not touched by it."""
-    async with staged(line={"per_client": 2}) as stage:
+    async with staged(queue={"per_client": 2}) as stage:
         await stage.served(stage.actors[0], **mine)
         await stage.client(**mine)
         error, code, reason = await refusal(await stage.client(**mine))
@@ -123,7 +123,7 @@ async def test_one_client_has_too_many(clock: MockClock, mine: dict[str, str], o
 
 
 async def test_a_client_may_come_back_when_one_of_its_sessions_is_over(clock: MockClock) -> None:
-    async with staged(line={"per_client": 1}) as stage:
+    async with staged(queue={"per_client": 1}) as stage:
         one = await stage.served(stage.actors[0])
         await refusal(await stage.client())
         await farewell(*one)
@@ -133,7 +133,7 @@ async def test_a_client_may_come_back_when_one_of_its_sessions_is_over(clock: Mo
 
 async def test_who_was_refused_does_not_count_against_its_own_client(clock: MockClock) -> None:
     """The refused ones do not answer their close, and take five seconds to go."""
-    async with staged(line={"per_client": 1}) as stage:
+    async with staged(queue={"per_client": 1}) as stage:
         one = await stage.served(stage.actors[0])
         for _ in range(2):
             await stage.client()
@@ -145,7 +145,7 @@ async def test_who_was_refused_does_not_count_against_its_own_client(clock: Mock
 
 
 async def test_of_several_that_come_at_once_as_many_are_let_in_as_may(clock: MockClock) -> None:
-    async with staged(line={"per_client": 2}) as stage:
+    async with staged(queue={"per_client": 2}) as stage:
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(stage.client)

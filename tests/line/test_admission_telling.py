@@ -125,7 +125,7 @@ async def test_the_estimate_is_made_from_sessions_only(clock: MockClock) -> None
 
 @pytest.mark.parametrize("way", ["close", "vanish"])
 async def test_who_leaves_frees_its_place_at_once(clock: MockClock, way: str) -> None:
-    async with staged(line={"length": 2}) as stage:
+    async with staged(queue={"length": 2}) as stage:
         await stage.served(stage.actors[0])
         first, second = await stage.client(), await stage.client()
         await second.told(2, 2)

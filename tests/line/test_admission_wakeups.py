@@ -112,7 +112,7 @@ async def test_a_lingering_slot_is_taken_when_the_replica_reports_itself_free(cl
 
 
 async def test_the_end_of_an_ejection_is_seen_at_once(clock: MockClock) -> None:
-    async with staged(2, balance="first", line={"timeout_seconds": 100}, limits={"attempts": 1}) as stage:
+    async with staged(2, balance="first", queue={"timeout_seconds": 100}, limits={"attempts": 1}) as stage:
         bad, good = stage.actors
         await fail(stage, bad)
         await stage.served(good)

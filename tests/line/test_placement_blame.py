@@ -46,7 +46,7 @@ async def test_a_session_that_ends_well_wipes_the_slate(clock: MockClock) -> Non
 
 async def test_the_last_one_is_never_left_out_even_if_it_became_the_last(clock: MockClock) -> None:
     """One is ejected, then the other stops answering probes: the first one is back, and who waits is served there."""
-    async with staged(2, balance="first", line={"timeout_seconds": 10}) as stage:
+    async with staged(2, balance="first", queue={"timeout_seconds": 10}) as stage:
         bad, good = stage.actors
         for _ in range(3):
             await die(stage, bad)

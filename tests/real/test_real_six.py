@@ -28,7 +28,7 @@ async def test_six_clients_two_replicas_and_no_line(tmp_path: Path) -> None:
 
     with trio.fail_after(BOUND_SECONDS):
         async with demo_replica("--name", "one") as (_, url_one), demo_replica("--name", "two") as (_, url_two):
-            block: dict[str, Any] = {"dialect": "fastvideo", "line": {"length": 0}}
+            block: dict[str, Any] = {"dialect": "fastvideo", "queue": {"length": 0}}
             async with (
                 router_process(tmp_path, url_one, url_two, **block) as (_, port),
                 six_viewers(port) as clients,
@@ -45,7 +45,7 @@ async def test_refused_for_want_of_room_hears_a_retryable_error(tmp_path: Path) 
     with trio.fail_after(BOUND_SECONDS):
         async with (
             demo_replica() as (_, url),
-            router_process(tmp_path, url, dialect="fastvideo", line={"length": 0}) as (_, port),
+            router_process(tmp_path, url, dialect="fastvideo", queue={"length": 0}) as (_, port),
             viewer(port) as one,
             viewer(port) as two,
         ):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 #: `OSError.errno` of what this process lacks itself: descriptors or memory. Nobody else is to blame for it.
 OWN_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -13,15 +15,51 @@ class RouterError(Exception):
     """Base of what this package raises on purpose."""
 
 
-class ConfigError(RouterError, ValueError):
-    """A configuration that cannot be used. ``problems`` holds every mistake, each with its path in the file."""
+class Place(NamedTuple):
+    """Where in a file: line and column, both from 1."""
 
-    def __init__(self, problems: list[str], *, source: str | None = None) -> None:
-        self.problems = problems
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake, or one doubt. ``text`` begins with the path of the key; ``place`` is None for what is in no file."""
+
+    text: str
+    place: Place | None = None
+
+    def line(self, source: str | None = None) -> str:
+        """As compilers print it: ``FILE:LINE:COLUMN: text``, which editors can jump to."""
+        if self.place is None:
+            return f"{source}: {self.text}" if source else self.text
+        if source:
+            return f"{source}:{self.place.line}:{self.place.column}: {self.text}"
+        return f"line {self.place.line}, column {self.place.column}: {self.text}"
+
+
+class ConfigError(RouterError, ValueError):
+    """A configuration that cannot be used. ``found`` holds every mistake, ``problems`` the text of each; ``warnings`` are
+    the doubts about the same file, as far as it could be read."""
+
+    def __init__(
+        self, problems: Sequence[str | Problem], *, source: str | None = None, warnings: Sequence[Problem] = ()
+    ) -> None:
+        self.found = [Problem(problem) if isinstance(problem, str) else problem for problem in problems]
+        self.warnings = list(warnings)
         self.source = source
         head = f"{source}: " if source else ""
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{head}{count}\n" + "\n".join(f"  {line}" for line in problems))
+        super().__init__(f"{head}{self.count}\n" + "\n".join(f"  {problem.line(source)}" for problem in self.found))
+
+    @property
+    def problems(self) -> list[str]:
+        """Every mistake with its path in the file, without its line."""
+        return [problem.text for problem in self.found]
+
+    @property
+    def count(self) -> str:
+        """How many mistakes, in words."""
+        return "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
 
 
 class StartError(RouterError, OSError):

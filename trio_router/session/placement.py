@@ -80,7 +80,7 @@ class Placement:
     def arrive(self, stream: StreamConfig) -> None:
         """The session begins; from here on `finish` must be called."""
         assert self._request is not None
-        self._presets = stream.presets
+        self._presets = tuple(stream.presets)
         self._services.identities.arrive(self.visit, self._request, address=self._address, stream=stream)
 
     async def connect_early(self) -> Attempt | End | None:

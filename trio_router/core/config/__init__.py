@@ -1,4 +1,9 @@
-"""What a router is told: frozen models (`models`), their blocks (`blocks`), and the file that spells them (`file`)."""
+"""What a router is told: frozen models (`models`), their blocks (`blocks`), and the file that spells them.
+
+`file` reads one; for it, `nodes` knows lines and columns, `substitution` replaces ``${NAME}``, `secret_files` reads secrets,
+`shape` turns the file's form into the models' and back, `messages` and `hints` word mistakes. `units` reads ``5s`` and
+``16MiB``, `doubtful` warns, `schema` is for editors.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,33 @@ from .blocks import (
     AffinityConfig,
     EjectionConfig,
     LimitsConfig,
-    LineConfig,
     LogConfig,
+    QueueConfig,
     ShutdownConfig,
     StreamConfig,
     TimeoutsConfig,
     TlsConfig,
 )
-from .file import parse_config
+from .file import ConfigFile, parse_config, read_config
 from .models import ReplicaEndpoint, RouterConfig
+from .schema import config_schema
+from .shape import file_shape
 
 __all__ = [
     "AffinityConfig",
+    "ConfigFile",
     "EjectionConfig",
     "LimitsConfig",
-    "LineConfig",
     "LogConfig",
+    "QueueConfig",
     "ReplicaEndpoint",
     "RouterConfig",
     "ShutdownConfig",
     "StreamConfig",
     "TimeoutsConfig",
     "TlsConfig",
+    "config_schema",
+    "file_shape",
     "parse_config",
+    "read_config",
 ]

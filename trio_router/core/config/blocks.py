@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from .units import with_unit
+
+T = TypeVar("T")
+if TYPE_CHECKING:  # a checker lets any sequence in, a list too; what is kept is a tuple
+    Items = Sequence[T]
+else:
+    Items = tuple[T, ...]
 
 MIB = 1024 * 1024
 
@@ -19,26 +28,40 @@ Dialect = Literal["fastvideo", "dreamverse", "opaque"]
 Balance = Literal["least_sessions", "first", "round_robin", "random_two", "hash"]
 
 
-def _known_policy(name: str, info: ValidationInfo) -> str:
-    """A file is held to the names that are known; from Python any is taken, and `ReplicaRegistry` looks for its policy."""
+def _known(kind: str, given: str, own: tuple[str, ...], name: str, info: ValidationInfo) -> str:
+    """A file is held to the names that are known; from Python any is taken, and looked up when a router is made."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
-        raise ValueError("a policy is named by letters, digits, and _ . -")
-    known = [*get_args(Balance), *(info.context or {}).get("policies", ())]
+        raise ValueError(f"a {kind} is named by letters, digits, and _ . -")
+    known = [*own, *(info.context or {}).get(given, ())]
     if info.context is not None and name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"no policy is called {name!r}; {hint}")
+        raise ValueError(f"no {kind} is called {name!r}; {hint}")
     return name
 
 
-#: One of the router's own policies, or the name of one that was given from Python.
+def _known_policy(name: str, info: ValidationInfo) -> str:
+    return _known("policy", "policies", get_args(Balance), name, info)
+
+
+def _known_dialect(name: str, info: ValidationInfo) -> str:
+    return _known("dialect", "dialects", get_args(Dialect), name, info)
+
+
+#: One of the router's own policies or dialects, or the name of one that was given from Python.
 BalanceName = Annotated[str, AfterValidator(_known_policy)]
+DialectName = Annotated[str, AfterValidator(_known_dialect)]
 
 
 class Block(BaseModel):
-    """Frozen, and an unknown key is a mistake."""
+    """Frozen, and an unknown key is a mistake. Keys that end in ``_seconds`` or ``_bytes`` take a text with a unit too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _units(cls, value: Any, info: ValidationInfo) -> Any:
+        return with_unit(info.field_name or "", value)
 
 
 class TimeoutsConfig(Block):
@@ -78,8 +101,11 @@ class TimeoutsConfig(Block):
         default=30.0,
         description="A leg that accepted not one byte for so long while data waits is given up, which frees the GPU.",
     )
-
-    suspect_seconds: Seconds = Field(default=5.0, description="SHIM")
+    suspect_seconds: Seconds = Field(
+        default=5.0,
+        description="A session's replica that gives no frame for so long after it was pinged because a probe failed is "
+        "dead, while the replica is unhealthy.",
+    )
 
     @model_validator(mode="after")
     def _ping_before_death(self) -> TimeoutsConfig:
@@ -149,8 +175,8 @@ class LimitsConfig(Block):
     )
 
 
-class LineConfig(Block):
-    """The waiting line: sessions that were accepted while no slot was free."""
+class QueueConfig(Block):
+    """The wait queue: sessions that were accepted while no slot was free."""
 
     length: int = Field(default=100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
     timeout_seconds: Seconds = Field(default=300.0, description="How long one may wait.")  # as long as an outage takes
@@ -233,7 +259,7 @@ class AffinityConfig(Block):
 
     model_config = ConfigDict(hide_input_in_errors=True)  # `secret`
 
-    keys: tuple[str, ...] = Field(
+    keys: Items[str] = Field(
         default=("client_id",),
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
         "`header:NAME`, `cookie:NAME`. An empty list turns affinity off.",
@@ -259,7 +285,7 @@ class AffinityConfig(Block):
 
     @field_validator("keys")
     @classmethod
-    def _known_places(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_places(cls, keys: Items[str]) -> Items[str]:
         for key in keys:
             place, _, name = key.partition(":")
             if key != "client_id" and (place not in ("query", "header", "cookie") or not name):
@@ -273,9 +299,9 @@ class StreamConfig(Block):
     path: str = Field(
         default="/v1/stream", pattern=r"^/[^?#\s]*$", description="The path; the replica is asked for the same."
     )
-    dialect: Dialect | None = Field(default=None, description="Instead of `router.dialect` on this path.")
+    dialect: DialectName | None = Field(default=None, description="Instead of `router.dialect` on this path.")
     balance: BalanceName | None = Field(default=None, description="Instead of `router.balance` on this path.")
-    presets: tuple[str, ...] = Field(
+    presets: Items[str] = Field(
         default=(),
         description="The presets that may be asked for on this path; with none listed, any. Each must be one that a "
         "replica can serve.",

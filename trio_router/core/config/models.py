@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -12,11 +13,12 @@ from .blocks import (
     AffinityConfig,
     BalanceName,
     Block,
-    Dialect,
+    DialectName,
     EjectionConfig,
+    Items,
     LimitsConfig,
-    LineConfig,
     LogConfig,
+    QueueConfig,
     Seconds,
     ShutdownConfig,
     StreamConfig,
@@ -31,8 +33,12 @@ def bare_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
+#: What FastVideo's router takes by position, in its order.
+_POSITIONAL: Final = ("url", "name", "primary", "weight")
+
+
 class ReplicaEndpoint(Block):
-    """One replica, as configured.
+    """One replica, as configured. ``url``, ``name``, ``primary`` and ``weight`` may be given by position.
 
     Raises:
         ValueError: for a URL that is not http or https, or that carries more than scheme, host and port.
@@ -60,12 +66,34 @@ class ReplicaEndpoint(Block):
         "it is 1 in `fastvideo` and without a limit in `opaque`. Trap: sessions beyond what the replica itself allows "
         "are rejected by it, and tried elsewhere.",
     )
-    presets: tuple[str, ...] = Field(
+    presets: Items[str] = Field(
         default=(), description="The presets that it can serve; with none listed it can serve any."
     )
 
-    def __init__(self, *args: str, **values: Any) -> None:
-        super().__init__(**dict(zip(("url",), args, strict=False)), **values)
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            url: str,
+            name: str | None = None,
+            primary: bool = False,
+            weight: float = 1.0,
+            *,
+            max_sessions: int | Literal["auto"] = "auto",
+            presets: Sequence[str] = (),
+        ) -> None: ...
+
+    else:  # pydantic itself calls this too, and must see which fields were not given
+
+        def __init__(self, /, *args: Any, **values: Any) -> None:
+            if len(args) > len(_POSITIONAL):
+                raise TypeError(
+                    f"ReplicaEndpoint takes {', '.join(_POSITIONAL)} by position, not {len(args)} arguments"
+                )
+            named = dict(zip(_POSITIONAL, args, strict=False))
+            for twice in named.keys() & values.keys():
+                raise TypeError(f"ReplicaEndpoint got {twice!r} by position and by name")
+            super().__init__(**named, **values)
 
     @field_validator("url")
     @classmethod
@@ -131,7 +159,7 @@ class RouterConfig(Block):
     port: int = Field(
         default=9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one."
     )
-    replicas: tuple[ReplicaEndpoint, ...] = Field(default=(), validate_default=True, description="At least one.")
+    replicas: Items[ReplicaEndpoint] = Field(default=(), validate_default=True, description="At least one.")
     health_check_path: str = Field(default="/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
     health_check_interval_seconds: Seconds = Field(
         default=5.0, description="From one cycle of probes to the next, ±10 %."
@@ -152,7 +180,7 @@ class RouterConfig(Block):
         description="Whether `/status` is on the stream port too. Trap: it shows replicas' URLs, clients' addresses and "
         "client ids to everybody who can reach the port; turn it off, and set `status_port`, where strangers can.",
     )
-    dialect: Dialect = Field(
+    dialect: DialectName = Field(
         default="fastvideo",
         description="What the router understands of the JSON messages: `fastvideo`, `dreamverse` (the server speaks "
         "first) or `opaque` (nothing: only WebSocket). Trap: in `fastvideo` a client that does not begin with "
@@ -169,13 +197,13 @@ class RouterConfig(Block):
         allow_inf_nan=False,
         description="A replica that recovers gets its capacity back bit by bit over this time.",
     )
-    streams: tuple[StreamConfig, ...] = Field(
+    streams: Items[StreamConfig] = Field(
         default=(StreamConfig(),),
         description="The paths on which sessions are accepted.",
     )
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
-    line: LineConfig = Field(default_factory=LineConfig)
+    queue: QueueConfig = Field(default_factory=QueueConfig)
     affinity: AffinityConfig = Field(default_factory=AffinityConfig)
     ejection: EjectionConfig = Field(default_factory=EjectionConfig)
     shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig)
@@ -184,7 +212,7 @@ class RouterConfig(Block):
 
     @field_validator("replicas")
     @classmethod
-    def _some_and_distinct(cls, replicas: tuple[ReplicaEndpoint, ...]) -> tuple[ReplicaEndpoint, ...]:
+    def _some_and_distinct(cls, replicas: Items[ReplicaEndpoint]) -> Items[ReplicaEndpoint]:
         if not replicas:
             raise ValueError("no replicas: list at least one, each with its url")
         urls: set[str] = set()
@@ -200,7 +228,7 @@ class RouterConfig(Block):
 
     @field_validator("streams")
     @classmethod
-    def _distinct_paths(cls, streams: tuple[StreamConfig, ...]) -> tuple[StreamConfig, ...]:
+    def _distinct_paths(cls, streams: Items[StreamConfig]) -> Items[StreamConfig]:
         if not streams:  # not min_length, which also complains of a list whose items are wrong
             raise ValueError("no streams: list at least one, each with its path")
         paths = [stream.path for stream in streams]

@@ -16,7 +16,10 @@ def make_dialect(name: str, given: Mapping[str, Dialect] | None = None) -> Diale
     """The dialect by the name that the configuration uses; ``given`` from Python come before the router's own.
 
     Raises:
-        KeyError: nobody knows the name.
+        ValueError: nobody knows the name.
     """
     own: dict[str, Dialect] = {"fastvideo": FastVideo(), "dreamverse": Dreamverse(), "opaque": Opaque()}
-    return {**own, **(given or {})}[name]
+    known = {**own, **(given or {})}
+    if name not in known:
+        raise ValueError(f"no dialect is called {name!r}; known are {', '.join(known)}")
+    return known[name]
