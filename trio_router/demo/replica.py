@@ -18,6 +18,7 @@ import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 from wsproto.utilities import ProtocolError
 
+from trio_router.demo.connections import OpenConnections
 from trio_router.demo.messages import error_message
 from trio_router.demo.options import DemoReplicaOptions
 from trio_router.demo.port import BadRequest, ReplayStream, RequestHead, answer_json, read_head
@@ -34,13 +35,17 @@ logger = logging.getLogger(__name__)
 
 
 async def run_demo_replica(
-    options: DemoReplicaOptions, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    options: DemoReplicaOptions,
+    *,
+    connections: OpenConnections | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve until cancelled. `started()` gives the base URL once connections are accepted.
 
-    Raises DemoDependencyError before that when `options` asks for real video and its packages are missing.
+    Every accepted connection is in `connections` while it is open. Raises DemoDependencyError before `started()`
+    when `options` asks for real video and its packages are missing.
     """
-    replica = _DemoReplica(options, options.make_segment or _real_video())
+    replica = _DemoReplica(options, options.make_segment or _real_video(), connections or OpenConnections())
     listeners = await trio.open_tcp_listeners(options.port, host=options.host)
     port = listeners[0].socket.getsockname()[1]
     task_status.started(f"http://{options.host}:{port}")
@@ -54,18 +59,20 @@ def _real_video() -> MakeSegment:
 
 
 class _DemoReplica:
-    """Its GPUs, and the connections that want them."""
+    """The state of one replica: which of its GPUs are busy, and its open connections."""
 
-    def __init__(self, options: DemoReplicaOptions, make_segment: MakeSegment) -> None:
+    def __init__(self, options: DemoReplicaOptions, make_segment: MakeSegment, connections: OpenConnections) -> None:
         self._options = options
         self._make_segment = make_segment
+        self._connections = connections
         self._ready_at = trio.current_time() + options.warmup_seconds
         self._busy_gpus: set[int] = set()
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
         """Answer one connection, whatever happens on it. Nothing but cancellation leaves this method."""
         try:
-            await self._answer(stream)
+            with self._connections.track(stream):
+                await self._answer(stream)
         except* (ConnectionClosed, ProtocolError, BadRequest, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("%s: the client went away", self._options.name)
         except* Exception:
