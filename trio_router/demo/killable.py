@@ -32,6 +32,11 @@ class KillableReplica:
         """Whether it listens."""
         return self._alive
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on, or did before it was killed; what `options` say before `run`."""
+        return self._options.port
+
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. `started()` gives the base URL, which stays the same after a revival.
 

@@ -29,7 +29,8 @@ function newRow(name, refresh) {
   element.dataset.replica = name;
   element.innerHTML =
     '<th scope="row"><strong></strong> <small class="quiet"></small></th><td><span class="pill"></span></td>' +
-    '<td class="number"></td>' + '<td class="number extra"></td>'.repeat(4) + '<td class="number"><button type="button" class="switch"></button></td>';
+    '<td class="number"></td><td class="number extra wide-only"></td>' + '<td class="number extra"></td>'.repeat(3) +
+    '<td class="number"><button type="button" class="switch"></button></td>';
   const [header, status, ...rest] = element.cells;
   const button = rest.at(-1).firstElementChild;
   button.addEventListener("click", async () => {

@@ -110,7 +110,7 @@ export class Session extends EventTarget {
   };
 
   #ended(phase, end, state) {
-    Object.assign(this, { phase, end, place: null, making: null });
+    Object.assign(this, { phase, end, place: null, serving: null, making: null });
     this.#forgetConnection(state);
   }
 
