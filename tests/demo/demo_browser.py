@@ -55,7 +55,7 @@ def open_page(context: BrowserContext, url: str, *, network_fails: bool = False)
     yield page
     if network_fails:
         problems = [text for text in problems if "Failed to load resource" not in text and "WebSocket" not in text]
-    assert problems == []
+    assert problems == [], problems
 
 
 def until(page: Page, expression: str) -> None:

@@ -65,5 +65,5 @@ async def test_no_other_site_can_frame_the_page(app: QuartTrio) -> None:
 async def test_every_script_imports_only_what_exists_and_uses_no_framework(app: QuartTrio) -> None:
     for name in SCRIPTS:
         body = await (await app.test_client().get(f"/demo/static/{name}.js")).get_data(as_text=True)
-        assert set(re.findall(r'^import .* from "\./(\w+)\.js";$', body, re.M)) <= set(SCRIPTS)
-        assert len(re.findall(r"^import ", body, re.M)) == len(re.findall(r'^import .* from "\./', body, re.M))
+        assert set(re.findall(r'^import .* from "\./(\w+)\.js";$', body, re.MULTILINE)) <= set(SCRIPTS)
+        assert len(re.findall(r"^import ", body, re.MULTILINE)) == len(re.findall(r'^import .* from "\./', body, re.MULTILINE))

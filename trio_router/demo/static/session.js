@@ -79,6 +79,7 @@ export class Session extends EventTarget {
       this.place = { position, depth, estimateSeconds, at: performance.now() };
     },
     gpu_assigned: ({ replica, gpu_id: gpu }) => {
+      this.phase = "connecting";
       this.place = null;
       this.serving = { replica: replica ?? null, gpu };
     },
