@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from conftest import QUICK
+from demo_talk import until_refused
 from quart_trio import QuartTrio
 
 from trio_router.demo.command import open_demo
@@ -98,9 +99,7 @@ async def test_unknown_replica(app: QuartTrio) -> None:
 async def test_revival_on_a_port_that_was_taken_is_a_conflict(app: QuartTrio, replica: KillableReplica) -> None:
     port = replica.port
     replica.kill()
-    with pytest.raises(OSError, match="refused|failed"):
-        while True:
-            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+    await until_refused(port)
     with socket.create_server(("127.0.0.1", port)):
         answer = await post(app, "/demo/replicas/blue/revive", FROM_PAGE)
     assert answer.status_code == 409

@@ -66,4 +66,6 @@ async def test_every_script_imports_only_what_exists_and_uses_no_framework(app: 
     for name in SCRIPTS:
         body = await (await app.test_client().get(f"/demo/static/{name}.js")).get_data(as_text=True)
         assert set(re.findall(r'^import .* from "\./(\w+)\.js";$', body, re.MULTILINE)) <= set(SCRIPTS)
-        assert len(re.findall(r"^import ", body, re.MULTILINE)) == len(re.findall(r'^import .* from "\./', body, re.MULTILINE))
+        assert len(re.findall(r"^import ", body, re.MULTILINE)) == len(
+            re.findall(r'^import .* from "\./', body, re.MULTILINE)
+        )
