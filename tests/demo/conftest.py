@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from trio_router.demo.command import open_demo
 from trio_router.demo.options import DemoReplicaOptions
 from trio_router.demo.replica import run_demo_replica
 from trio_router.demo.segment import VideoFormat, opaque_segment
@@ -44,3 +47,21 @@ async def start_replica(nursery: trio.Nursery) -> AsyncIterator[StartReplica]:
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is; without one the tests are skipped, except in CI, where that is a failure."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None and os.environ.get("CI"):
+        pytest.fail("CI must have Chromium for the page's tests")
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    """Two demo replicas behind a router; its `host:port`."""
+    async with open_demo(step_seconds=0.01) as address:
+        yield address

@@ -76,3 +76,10 @@ async def wait_until_free(http: httpx.AsyncClient, base_url: str) -> None:
     with trio.fail_after(BOUND_SECONDS):
         while (await http.get(f"{base_url}/health")).json()["sessions"]:
             pass
+
+
+async def until_refused(port: int) -> None:
+    """A listener that was closed just now refuses connections at once; each look is a connection."""
+    with trio.fail_after(BOUND_SECONDS), suppress(OSError):
+        while True:
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()

@@ -5,94 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import time
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
-import trio
-from playwright.sync_api import expect, sync_playwright
-
-from trio_router.demo.command import open_demo
+from demo_browser import ask, browse, open_page, text, until
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
-    from playwright.sync_api import BrowserContext, Page, WebSocketRoute
-
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--autoplay-policy=no-user-gesture-required",
-]
-BOUND_MS = 20_000
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Where Chromium is; without one the tests are skipped, except in CI, where that is a failure."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI"):
-        pytest.fail("CI must have Chromium for the page's tests")
-    if found is None:
-        pytest.skip("no Chromium on this machine")
-    return found
-
-
-@pytest.fixture
-async def address() -> AsyncIterator[str]:
-    """Two demo replicas behind a router; its `host:port`."""
-    async with open_demo(step_seconds=0.01) as address:
-        yield address
-
-
-async def browse(chromium: str, address: str, visit: Callable[[BrowserContext, str], None]) -> None:
-    """Run `visit` in a browser of its own, in a worker thread: the router goes on in this one."""
-    await trio.to_thread.run_sync(partial(_browse, chromium, f"http://{address}/", visit))
-
-
-def _browse(chromium: str, url: str, visit: Callable[[BrowserContext, str], None]) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(BOUND_MS)
-        expect.set_options(timeout=BOUND_MS)
-        visit(context, url)
-        browser.close()
-
-
-@contextmanager
-def open_page(context: BrowserContext, url: str) -> Iterator[Page]:
-    """The page, which must not have logged an error or broken its content security policy by the end."""
-    page, problems = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-    page.goto(url)
-    yield page
-    assert problems == []
-
-
-def until(page: Page, expression: str) -> None:
-    """Wait for a JavaScript expression. Playwright's wait_for_function needs eval, which the page forbids."""
-    give_up_at = time.monotonic() + BOUND_MS / 1000
-    while not page.evaluate(expression):
-        assert time.monotonic() < give_up_at, f"{expression} never became true\n{page.inner_text('body')}"
-        page.wait_for_timeout(20)
-
-
-def ask(page: Page, prompt: str) -> None:
-    page.fill("#prompt", prompt)
-    page.click("#go")
-
-
-def text(page: Page, selector: str) -> str:
-    return page.inner_text(selector)
+    from playwright.sync_api import BrowserContext, WebSocketRoute
 
 
 async def test_two_prompts_play_one_after_the_other(chromium: str, address: str) -> None:
@@ -150,8 +69,24 @@ async def test_a_complete_stream_can_be_started_again(chromium: str, address: st
     await browse(chromium, address, visit)
 
 
-async def test_place_in_line_error_and_retry_are_shown(chromium: str, address: str) -> None:
-    """The server is played by the test: a waiting line and a failure are hard to order at will."""
+async def test_a_prompt_beyond_the_last_segment_is_marked_as_not_sent(chromium: str, address: str) -> None:
+    def visit(context: BrowserContext, url: str) -> None:
+        with open_page(context, url) as page:
+            for prompt in ("one", "two", "three", "four", "five", "six", "seven"):
+                ask(page, prompt)
+            expect(page.locator("#error-text")).to_have_text("The stream is complete. 1 prompt was not sent.")
+            expect(page.locator("#segments li[data-state=complete]")).to_have_count(6)
+            expect(page.locator("#segments li[data-state='not sent']")).to_have_text("sevennot sent")
+            expect(page.locator("#retry")).to_have_text("Send in a new stream")
+            page.click("#retry")
+            expect(page.locator("#segments li")).to_have_text(["seven"])
+            expect(page.locator("#segments li[data-state=complete]")).to_have_count(1)
+
+    await browse(chromium, address, visit)
+
+
+async def test_place_in_queue_error_and_retry_are_shown(chromium: str, address: str) -> None:
+    """The server is played by the test: a waiting queue and a failure are hard to order at will."""
 
     def serve(route: WebSocketRoute) -> None:
         def say(**message: object) -> None:
@@ -169,11 +104,48 @@ async def test_place_in_line_error_and_retry_are_shown(chromium: str, address: s
         context.route_web_socket("**/v1/stream", serve)
         with open_page(context, url) as page:
             ask(page, "a fox")
-            expect(page.locator("#error-text")).to_have_text("no GPU <b>today</b>")
-            expect(page.locator("#queue")).to_have_text("place 3 of 7")
+            words = "No GPU server is running at the moment. Your prompt is kept."
+            expect(page.locator("#error-text")).to_have_text(words)
+            expect(page.locator("#announce")).to_have_text(f"{words} The page tries again by itself.")
+            expect(page.locator("#countdown")).to_have_text(re.compile(r"^Trying again in \d seconds?\.$"))
+            expect(page.locator("#error-message")).to_have_text("no GPU <b>today</b>")
             expect(page.locator("#close-code")).to_have_text("1013 no_healthy_replica")
-            expect(page.locator("#state")).to_have_text("failed")
+            expect(page.locator("#state")).to_have_attribute("data-state", "retrying")
             page.click("#retry")
             expect(page.locator("#log .sent")).to_have_count(2)
+            expect(page.locator("#log .sent")).to_have_count(3)  # by itself
+            page.click("#stop")
+            expect(page.locator("#state")).to_have_text("closed")
+
+    await browse(chromium, address, visit)
+
+
+async def test_an_error_that_would_come_again_is_not_retried(chromium: str, address: str) -> None:
+    def serve(route: WebSocketRoute) -> None:
+        def on_message(_message: str | bytes) -> None:
+            route.send(json.dumps({"type": "error", "code": "session_rejected", "message": "no", "retryable": False}))
+            route.close(code=1013, reason="session_rejected")
+
+        route.on_message(on_message)
+
+    def visit(context: BrowserContext, url: str) -> None:
+        context.route_web_socket("**/v1/stream", serve)
+        with open_page(context, url) as page:
+            ask(page, "a fox")
+            expect(page.locator("#state")).to_have_text("failed")
+            expect(page.locator("#error-text")).to_have_text("The server refused this session. Your prompt is kept.")
+            expect(page.locator("#countdown")).to_be_empty()
+            expect(page.locator("#retry")).to_have_text("Try again")
+
+    await browse(chromium, address, visit)
+
+
+async def test_delays_of_retries_grow_to_a_limit_and_half_of_each_is_random(chromium: str, address: str) -> None:
+    def visit(context: BrowserContext, url: str) -> None:
+        with open_page(context, url) as page:
+            script = "import('/demo/static/connection.js').then(m => [1, 2, 3, 4, 5, 99].map(n => m.delaySeconds(n, () => {})))"
+            longest, shortest = (page.evaluate(script.replace("{}", number)) for number in ("1", "0"))
+            assert longest == [3, 6, 12, 24, 30, 30]
+            assert shortest == [1.5, 3, 6, 12, 15, 15]
 
     await browse(chromium, address, visit)

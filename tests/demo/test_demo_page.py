@@ -7,15 +7,17 @@ import re
 import pytest
 from quart_trio import QuartTrio
 
+from trio_router.demo.controls import ReplicaControls
 from trio_router.demo.page import demo_page
 
-ASSETS = ["/", "/demo/static/app.js", "/demo/static/player.js", "/demo/static/status.js", "/demo/static/style.css"]
+SCRIPTS = ["app", "connection", "player", "replicas", "session", "status", "view", "words"]
+ASSETS = ["/", *(f"/demo/static/{name}.js" for name in SCRIPTS), "/demo/static/style.css"]
 
 
 @pytest.fixture
 def app() -> QuartTrio:
     app = QuartTrio("page")
-    app.register_blueprint(demo_page)
+    app.register_blueprint(demo_page(ReplicaControls(token="secret")))
     return app
 
 
@@ -49,6 +51,21 @@ async def test_ids_for_browser_tests_are_stable(app: QuartTrio) -> None:
         assert f'id="{name}"' in body
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..%2fpage.py", "__init__.py"])
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fpage.py", "__init__.py", "index.html"])
 async def test_nothing_else_is_served(app: QuartTrio, name: str) -> None:
     assert (await app.test_client().get(f"/demo/static/{name}")).status_code == 404
+
+
+async def test_no_other_site_can_frame_the_page(app: QuartTrio) -> None:
+    """A frame would let another site steal a click on a button that kills a replica."""
+    response = await app.test_client().get("/")
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+
+
+async def test_every_script_imports_only_what_exists_and_uses_no_framework(app: QuartTrio) -> None:
+    for name in SCRIPTS:
+        body = await (await app.test_client().get(f"/demo/static/{name}.js")).get_data(as_text=True)
+        assert set(re.findall(r'^import .* from "\./(\w+)\.js";$', body, re.MULTILINE)) <= set(SCRIPTS)
+        assert len(re.findall(r"^import ", body, re.MULTILINE)) == len(
+            re.findall(r'^import .* from "\./', body, re.MULTILINE)
+        )

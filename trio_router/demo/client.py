@@ -1,4 +1,4 @@
-"""A WebSocket client connection that always ends: deadlines around the handshake and the close, and no socket left."""
+"""A WebSocket client connection with deadlines for the handshake and the close. It leaves no socket open."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 async def open_session(
     url: str, *, connect_timeout: float = 10.0, close_timeout: float = 5.0
 ) -> AsyncIterator[WebSocketConnection]:
-    """Connect to `ws://host:port/path`; leaving the block closes with 1000 and then drops the TCP connection.
+    """Connect to `ws://host:port/path`. Leaving the block closes with 1000 and then drops the TCP connection.
 
     Raises OSError, trio_websocket.HandshakeError or trio.TooSlowError, possibly in an exception group, when
-    there is no WebSocket behind the address within `connect_timeout` seconds. trio-websocket's own
+    no WebSocket answers at the address within `connect_timeout` seconds. trio-websocket's own
     `open_websocket_url` leaves the socket open when the peer drops TCP without a close frame, which is how a
     FastVideo session ends.
     """

@@ -1,4 +1,4 @@
-"""The whole demo in one process: replicas without GPUs, the router in front, and the page or a viewer before it."""
+"""The whole demo in one process: replicas without GPUs, the router in front of them, and the page or a viewer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import click
 import httpx
 import trio
 
+from trio_router.demo.killable import KillableReplica
 from trio_router.demo.options import DemoReplicaOptions
-from trio_router.demo.replica import STREAM_PATH, run_demo_replica
+from trio_router.demo.replica import STREAM_PATH
 from trio_router.demo.segment import DemoDependencyError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("trio-router-demo.mp4")
 NAMES = ("blue", "coral", "amber", "jade", "violet", "slate")
 HOST = "127.0.0.1"
-#: What a user can mend, or a machine that is too slow: told in one line.
+#: More often than the default of 5 s, so that a viewer sees within a few seconds what a kill and a revival do.
+PROBE_SECONDS = 1.0
+#: Mistakes that a user can mend, or a machine that is too slow: reported in one line.
 MISHAPS = (DemoDependencyError, OSError, ValueError, trio.TooSlowError)
 
 
@@ -53,8 +56,8 @@ def demo_command(
 ) -> int:
     """`run_demo` in a Trio run of its own, for the command line; returns the exit status.
 
-    What a user can mend (a missing package, a port that is taken) becomes one line on stderr and status 1; Ctrl-C is
-    a normal end of the page, and 130 for `once`. Anything else is raised: it is a defect.
+    A mistake that the user can mend (a missing package, a taken port) becomes one line on stderr and status 1.
+    Ctrl-C is a normal end of the page, and status 130 with `once`. Any other exception is a defect and is raised.
     """
     demo = partial(run_demo, port=port, replicas=replicas, once=once, out=out, open_browser=open_browser)
     try:
@@ -77,20 +80,22 @@ def _first_cause(error: BaseException) -> BaseException:
 
 @asynccontextmanager
 async def open_demo(*, port: int = 0, replicas: int = 2, step_seconds: float = 0.15) -> AsyncIterator[str]:
-    """Demo replicas and the router in front of them; yields the router's `host:port`. All ends with the block."""
+    """Demo replicas and the router in front of them; yields the router's `host:port`. Everything ends with the block."""
     from trio_router import ReplicaEndpoint, RouterConfig, open_router
+    from trio_router.demo.controls import ReplicaControls
     from trio_router.demo.page import demo_page
 
     if replicas < 1:
         raise ValueError(f"replicas must be at least 1, not {replicas}")
     async with trio.open_nursery() as nursery:
-        endpoints = []
+        endpoints, killable = [], {}
         for name in (replica_name(index) for index in range(replicas)):
-            options = DemoReplicaOptions(name=name, step_seconds=step_seconds)
-            url: str = await nursery.start(run_demo_replica, options)
+            replica = KillableReplica(DemoReplicaOptions(name=name, step_seconds=step_seconds))
+            url: str = await nursery.start(replica.run)
             endpoints.append(ReplicaEndpoint(url, name=name))
-        config = RouterConfig(host=HOST, port=port, replicas=endpoints)
-        async with open_router(config, blueprints=[demo_page]) as router:
+            killable[name] = replica
+        config = RouterConfig(host=HOST, port=port, replicas=endpoints, health_check_interval_seconds=PROBE_SECONDS)
+        async with open_router(config, blueprints=[demo_page(ReplicaControls(killable))]) as router:
             address = f"{HOST}:{router.port}"
             await _wait_until_healthy(address, replicas)
             yield address
@@ -110,7 +115,7 @@ async def _wait_until_healthy(address: str, replicas: int) -> None:
 
 
 def replica_name(index: int) -> str:
-    """A colour, while there are any."""
+    """A colour for the first six replicas, then `replica-7` and so on."""
     return NAMES[index] if index < len(NAMES) else f"replica-{index + 1}"
 
 
@@ -123,6 +128,6 @@ async def _watch_once(address: str, out: Path) -> int:
 async def _serve_page(address: str, replicas: int, *, open_browser: bool) -> None:
     click.echo(f"trio-router demo: http://{address}/  ({replicas} replicas, Ctrl-C ends it)")
     if open_browser:
-        # Some desktops' launchers wait for the browser: not our event loop's affair.
+        # Some desktops' launchers wait for the browser: in a thread they do not block the event loop.
         await trio.to_thread.run_sync(partial(webbrowser.open, f"http://{address}/"), abandon_on_cancel=True)
     await trio.sleep_forever()

@@ -1,4 +1,4 @@
-"""The JSON messages that a FastVideo replica takes: what each must carry, and what it says of a bad one."""
+"""The JSON messages that a FastVideo replica accepts: the required fields of each, and the error for a bad one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _parse_object(raw: str | bytes) -> Message:
 
 
 def error_message(code: str, message: str, *, retryable: bool) -> Message:
-    """An `error` frame as FastVideo words it."""
+    """An `error` frame with the fields of FastVideo's."""
     return {"type": "error", "code": code, "message": message, "retryable": retryable}
 
 

@@ -1,4 +1,4 @@
-"""The body of `trio-router demo --once`: three segments through a running router, judged; no browser needed."""
+"""The body of `trio-router demo --once`: watch three segments through a running router and check them, without a browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def run_once(
     timeout_seconds: float = 120.0,
     console: Console | None = None,
 ) -> int:
-    """Watch `prompts` at `url`, print what came, and return the exit status: 0 when all of it is right, else 1."""
+    """Watch `prompts` at `url`, print a summary, and return the exit status: 0 when everything is right, else 1."""
     console = console or Console()
     with _progress(console) as progress, trio.move_on_after(timeout_seconds):
         events = _ProgressEvents(progress, len(prompts))
@@ -47,7 +47,7 @@ async def run_once(
 
 
 def _progress(console: Console) -> Progress:
-    """A live bar on a terminal; nothing at all in a pipe or a log, where it would be noise."""
+    """A progress bar on a terminal; nothing in a pipe or a log."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 

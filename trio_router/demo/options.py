@@ -1,4 +1,4 @@
-"""What can be chosen of a demo replica."""
+"""The options of a demo replica."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DemoReplicaOptions:
     """A replica with `max_sessions` GPUs, one for each session. Times are in seconds.
 
     `make_segment` None means real H.264 (needs PyAV and Pillow). `pace` is awaited with `step_seconds` once
-    for each denoising step: tests put their own gate there. Port 0 lets the system choose.
+    for each denoising step: tests pass a gate instead of a clock. Port 0 lets the system choose.
     """
 
     name: str = "replica"

@@ -1,4 +1,4 @@
-"""One port for HTTP and WebSocket: read a request's head from an accepted stream, without losing a byte behind it."""
+"""One port for HTTP and WebSocket: read a request's head from an accepted stream, without losing a byte after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD_LIMIT_BYTES = 64 * 1024
 
 
 class BadRequest(Exception):
-    """What came is no HTTP request, or ended before it was one."""
+    """The received bytes are not an HTTP request, or end before its head is complete."""
 
 
 @dataclass(frozen=True)

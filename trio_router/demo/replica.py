@@ -1,9 +1,8 @@
-"""A replica that needs no GPU: FastVideo's protocol and its HTTP endpoints on one port, and a process of its
-own.
+"""A replica that needs no GPU: FastVideo's protocol and its HTTP endpoints on one port. It can run as a process.
 
     python -m trio_router.demo.replica --name blue
 
-What it copies most carefully is what a router suffers from: a full replica accepts and then rejects (1013); a
+It copies most carefully what is hard for a router: a full replica accepts and then rejects (1013); a
 GPU stays busy after its client has left; a session ends by TCP alone, without a close frame.
 """
 
@@ -18,6 +17,7 @@ import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 from wsproto.utilities import ProtocolError
 
+from trio_router.demo.connections import OpenConnections
 from trio_router.demo.messages import error_message
 from trio_router.demo.options import DemoReplicaOptions
 from trio_router.demo.port import BadRequest, ReplayStream, RequestHead, answer_json, read_head
@@ -34,13 +34,17 @@ logger = logging.getLogger(__name__)
 
 
 async def run_demo_replica(
-    options: DemoReplicaOptions, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    options: DemoReplicaOptions,
+    *,
+    connections: OpenConnections | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve until cancelled. `started()` gives the base URL once connections are accepted.
 
-    Raises DemoDependencyError before that when `options` asks for real video and its packages are missing.
+    Every accepted connection is in `connections` while it is open. Raises DemoDependencyError before `started()`
+    when `options` asks for real video and its packages are missing.
     """
-    replica = _DemoReplica(options, options.make_segment or _real_video())
+    replica = _DemoReplica(options, options.make_segment or _real_video(), connections or OpenConnections())
     listeners = await trio.open_tcp_listeners(options.port, host=options.host)
     port = listeners[0].socket.getsockname()[1]
     task_status.started(f"http://{options.host}:{port}")
@@ -54,22 +58,24 @@ def _real_video() -> MakeSegment:
 
 
 class _DemoReplica:
-    """Its GPUs, and the connections that want them."""
+    """The state of one replica: which of its GPUs are busy, and its open connections."""
 
-    def __init__(self, options: DemoReplicaOptions, make_segment: MakeSegment) -> None:
+    def __init__(self, options: DemoReplicaOptions, make_segment: MakeSegment, connections: OpenConnections) -> None:
         self._options = options
         self._make_segment = make_segment
+        self._connections = connections
         self._ready_at = trio.current_time() + options.warmup_seconds
         self._busy_gpus: set[int] = set()
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
         """Answer one connection, whatever happens on it. Nothing but cancellation leaves this method."""
         try:
-            await self._answer(stream)
+            with self._connections.track(stream):
+                await self._answer(stream)
         except* (ConnectionClosed, ProtocolError, BadRequest, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("%s: the client went away", self._options.name)
         except* Exception:
-            # A replica outlives its sessions; to this client the crash is a dropped connection.
+            # A crash ends one session, not the replica. Its client sees a dropped connection.
             logger.exception("%s: session crashed", self._options.name)
         finally:
             await trio.aclose_forcefully(stream)
@@ -97,7 +103,7 @@ class _DemoReplica:
                 await answer_json(stream, head.method, 200, route())
 
     def _health(self) -> dict[str, Any]:
-        """200 even when full: liveness says nothing about room."""
+        """200 even when full: liveness says nothing about free GPUs."""
         return {"status": "ok", "sessions": len(self._busy_gpus), "stream_mode": self._options.stream_mode}
 
     def _readiness(self) -> dict[str, Any]:
@@ -111,7 +117,7 @@ class _DemoReplica:
         }
 
     async def _answer_websocket(self, stream: ReplayStream, head: RequestHead) -> None:
-        """A nursery for this connection alone: trio-websocket's reader raises into it."""
+        """Serve one WebSocket. Its nursery is its own, because trio-websocket's reader raises into it."""
         code: int | None = None
         async with trio.open_nursery() as nursery:
             socket = await self._accept(stream, head, nursery)
@@ -136,7 +142,7 @@ class _DemoReplica:
     async def _serve_socket(
         self, socket: WebSocketConnection, stream: ReplayStream, nursery: trio.Nursery
     ) -> int | None:
-        """Run one session; returns the code that the connection was closed with, None when it had no close frame."""
+        """Run one session. Returns the close code, or None when the connection ended without a close frame."""
         options = self._options
         wire = Wire(socket, stream, max_message_bytes=options.max_message_bytes)
         nursery.start_soon(wire.keep_alive, options.ping_interval_seconds, options.ping_timeout_seconds)
@@ -190,7 +196,7 @@ def main(*, num_frames: int, opaque: bool, **choices: Any) -> None:
 
 
 class _Announcement:
-    """The task status of a replica that is its own process: says where it listens, on stdout."""
+    """The task status of a replica process: prints the URL to stdout."""
 
     def started(self, url: str | None = None) -> None:
         click.echo(f"listening on {url}")

@@ -177,7 +177,7 @@ class ReplicaSession:
         )
 
     async def _send_pieces(self, segment: Segment) -> int:
-        """Send the init and the media behind it; returns how many media chunks that were."""
+        """Send the init, then the media. Returns the number of media chunks."""
         await self._wire.send(next(segment.pieces))
         chunks = 0
         for piece in segment.pieces:
@@ -202,7 +202,7 @@ class ReplicaSession:
         return {"type": "continuation_state_snapshot", "state": self._state}
 
     def _gpu_assigned(self) -> Message:
-        """`replica` is our own addition: the demo page shows who serves. Clients ignore what they do not know."""
+        """`replica` is our own addition: the demo page shows its name. Clients ignore unknown fields."""
         timeout = int(self._options.idle_timeout_seconds)
         return {
             "type": "gpu_assigned",

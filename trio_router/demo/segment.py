@@ -56,7 +56,7 @@ class Segment:
     media.
 
     An empty piece means "some work done, nothing to send yet": the caller gets a chance to be cancelled
-    there. Whoever does not exhaust `pieces` closes it.
+    there. A caller that does not exhaust `pieces` must close it.
     """
 
     mime: str

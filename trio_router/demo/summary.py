@@ -1,4 +1,4 @@
-"""What a viewer saw of a session: feed it messages and times, ask it for the summary. Does no I/O."""
+"""Records a session as its viewer saw it: feed messages and times, then ask for the summary. Does no I/O."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Recorder:
         return prompt
 
     def feed(self, message: Message, now: float) -> None:
-        """Take note of a control message; types that are not known here are nobody's error."""
+        """Record a control message. Unknown types are ignored."""
         match message:
             case {"type": "gpu_assigned"}:
                 self._replica = message.get("replica")
@@ -106,7 +106,7 @@ class Recorder:
                 self.ended, self.error = "error", f"{message.get('code')}: {message.get('message')}"
 
     def feed_media(self, data: bytes, now: float) -> None:
-        """A binary frame. One that belongs to no segment is an error of the server."""
+        """Record a binary frame. One outside of a segment is an error of the server."""
         segment = self._open
         if segment is None:
             self.ended, self.error = "error", "media that belongs to no segment"

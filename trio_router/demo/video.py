@@ -2,7 +2,7 @@
 
 Importing this module needs PyAV and Pillow; without them it raises `DemoDependencyError`. Everything here is
 synchronous: `video_segment` yields after every frame, a few milliseconds of work, so that a Trio task can
-checkpoint there and be cancelled; `join_segments` and `count_frames` do a whole file and belong into a worker
+checkpoint there and be cancelled; `join_segments` and `count_frames` process a whole file and belong in a worker
 thread.
 """
 

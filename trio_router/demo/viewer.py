@@ -29,7 +29,7 @@ async def watch(
     on_event: Callable[[Message], None] | None = None,
     connect_timeout: float = 10.0,
 ) -> Summary:
-    """Ask `url` (`ws://host:port/v1/stream`) for one segment for each prompt, each after the one before it.
+    """Ask `url` (`ws://host:port/v1/stream`) for one segment for each prompt, one after the other.
 
     Returns a Summary whatever the server does; bounding the whole is the caller's. `on_event` is called with
     every control message, and with `{"type": "media", "bytes": n}` for each binary frame. With an `out_path`
@@ -94,7 +94,7 @@ class _Viewing:
         return True
 
     async def _await_close(self) -> None:
-        """After an error frame: the close code tells who gave up, so give it a chance to arrive."""
+        """After an error frame, wait for the close: its code says which side ended the session."""
         while self._recorder.ended == "error":
             await self._receive()
 

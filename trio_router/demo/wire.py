@@ -1,4 +1,4 @@
-"""The replica's WebSocket, with a deadline around everything in trio-websocket that could wait for ever."""
+"""The replica's WebSocket, with a deadline for each call of trio-websocket that could wait for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection  # noqa: TID251
 if TYPE_CHECKING:
     from trio_router.demo.messages import Message
 
-# Room for a client that talks while a segment is made: behind a full queue its pings and its close wait.
+# Space for the messages of a client that sends while a segment is made: a full queue delays its pings and its close.
 MESSAGE_QUEUE = 64
 RECEIVE_BYTES = 64 * 1024
 TOO_BIG = 1009

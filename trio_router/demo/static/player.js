@@ -18,7 +18,7 @@ export class Player {
     return "MediaSource" in window && MediaSource.isTypeSupported(mime);
   }
 
-  // Every segment begins with its own init and its own time 0: "sequence" puts it behind the one before it.
+  // Every segment begins with its own init and its own time 0: "sequence" puts it after the one before it.
   init(mime) {
     this.waiting.push(() => {
       if (this.buffer === null) {
@@ -26,6 +26,7 @@ export class Player {
         this.buffer.mode = "sequence";
         this.buffer.addEventListener("updateend", () => this.advance());
       } else {
+        this.buffer.abort(); // the segment before may have been cut inside a box: forget the incomplete one
         this.buffer.changeType(mime);
       }
     });
