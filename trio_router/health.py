@@ -146,6 +146,8 @@ class _Prober:
             changed = registry.probe_failed(replica, found.error, now=now)
         if changed:
             self._told.events.replica_changed(replica, found.error)
+        if found.error is not None:
+            self._told.events.probe_failed(replica, found.error)
         if found.error is None and found.remark != self._remark:
             self._remark = found.remark
             if found.remark is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from .outcome import Cause, Outcome, Phase, Traffic, Try
+from .replica import Replica
 
 #: How many ended sessions are remembered one by one.
 RECENT: Final = 50
@@ -42,6 +43,10 @@ class OpenSession(Protocol):
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(upstream, downstream) so far."""
+        ...
+
+    def probe_failed(self, replica: Replica) -> None:
+        """A probe of this replica failed, which may be the session's."""
         ...
 
     def stop(self, cause: Cause) -> None:

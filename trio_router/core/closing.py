@@ -83,6 +83,7 @@ FAREWELLS: Final[dict[tuple[Side, Cause], Farewell]] = {
     (Side.ROUTER, Cause.LINE_FULL): _busy("all replicas are busy and the waiting line is full", "line_full"),
     (Side.ROUTER, Cause.LINE_TIMEOUT): _busy("waited too long for a free replica", "line_timeout"),
     (Side.ROUTER, Cause.UNREACHABLE): _busy("no replica could be reached", "no_replica_reached"),
+    (Side.ROUTER, Cause.OVERLOADED): _busy("too many sessions wait", "overloaded"),
     (Side.ROUTER, Cause.DRAINED): Farewell(
         CloseInfo(1012, "router is restarting"), CloseInfo(1001, "router is restarting")
     ),

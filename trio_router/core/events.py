@@ -49,6 +49,9 @@ class Events:
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         """Its status changed to ``replica.health.status``; ``error`` says why, if it is for the worse."""
 
+    def probe_failed(self, replica: Replica, error: str) -> None:
+        """One probe of it was bad; its status may be unchanged."""
+
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
         """It answers probes but failed sessions, and is left out for so long."""
 
@@ -90,6 +93,9 @@ class EventFanout(Events):
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         self._tell(lambda sink: sink.replica_changed(replica, error))
+
+    def probe_failed(self, replica: Replica, error: str) -> None:
+        self._tell(lambda sink: sink.probe_failed(replica, error))
 
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
         self._tell(lambda sink: sink.replica_ejected(replica, error, seconds=seconds))

@@ -97,6 +97,11 @@ class Flow:
         return min(len(scratch.views[self._view]), len(scratch.buf) - len(self._rest))
 
     @property
+    def held(self) -> int:
+        """Bytes of memory of its own that the beginning of a frame takes."""
+        return len(self._rest) + (len(self._large) if self._large is not None else 0)
+
+    @property
     def missing(self) -> int:
         """So many bytes must come before anything can go on; 0 if any byte may help."""
         return self._total - self._filled if self._large is not None else 0

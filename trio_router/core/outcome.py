@@ -53,6 +53,7 @@ class Cause(StrEnum):
     CLIENT_LIMIT = "client_limit"  # per_client sessions are open or waiting already
     UNREACHABLE = "unreachable"  # every replica that was tried failed before it committed itself
     REJECTED = "rejected"  # every replica that was tried refused the session
+    OVERLOADED = "overloaded"  # too much is held for sessions that wait (unplaced_bytes)
     DRAINED = "drained"
     CANCELLED = "cancelled"
     CRASHED = "crashed"  # a bug of ours; the log has the traceback

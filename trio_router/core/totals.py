@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from .book import SessionBook
 from .events import Events, Refusal
+from .replica import Replica
+
+
+class SuspectSessions(Events):
+    """Has the sessions of a replica whose probe failed ask it for a sign of life."""
+
+    def __init__(self, book: SessionBook) -> None:
+        self._book = book
+
+    def probe_failed(self, replica: Replica, error: str) -> None:
+        """Ask each session; those of other replicas do nothing."""
+        for session in self._book:
+            session.probe_failed(replica)
 
 
 class RefusalTotals(Events):

@@ -6,7 +6,6 @@ done to both sides at any time, without waiting: inject a frame, close one, ping
 
 from __future__ import annotations
 
-import math
 import os
 
 from trio_router.core.closing import Farewell
@@ -98,22 +97,17 @@ class Pair:
 
     # Living
 
-    def check(self, now: float, timeouts: TimeoutsConfig) -> float:
-        """Ping who is silent, give up who is dead. Returns when to ask again."""
-        due = math.inf
-        sides = (
-            (self.client, self.to_replica, self.to_client),
-            (self.replica, self.to_client, self.to_replica),
-        )
-        for connection, reader, writer in sides:
-            if connection is not None:
-                due = min(due, self._check(connection, reader, writer, now, timeouts))
+    def check(self, now: float, client: TimeoutsConfig, replica: TimeoutsConfig) -> float:
+        """Ping who is silent, give up who is dead, each by its own timeouts. Returns when to ask again."""
+        due = self._check(self.client, self.to_replica, self.to_client, now, client)
+        if self.replica is not None:
+            due = min(due, self._check(self.replica, self.to_client, self.to_replica, now, replica))
         return due
 
     def _check(self, connection: Leg, reader: Pump, writer: Pump, now: float, timeouts: TimeoutsConfig) -> float:
         if not reader.reading:
             connection.pulse.excuse(now)  # nobody listened
-        verdict = connection.pulse.check(now, timeouts)
+        verdict = connection.pulse.check(now, timeouts, connection.delivery())
         if verdict is Verdict.PING:
             self._send_ping(connection, writer)
         elif verdict is Verdict.DEAD:

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import trio
-
 from trio_router.core.flow import Flow
 from trio_router.core.framing import CLOSE, MESSAGE_TOO_BIG, Frame
 from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
@@ -86,7 +84,7 @@ class Pump(Writer):
         self._held: list[bytes] = []  # frames that wait for the commit point
         self._frames = 0  # of buffers before this one
         self._messages = 0
-        self._paused: trio.Event | None = None
+        self._paused = False
 
     def __repr__(self) -> str:
         return f"<Pump {self.source} -> {self.sink} bytes={self.bytes} waiting={len(self.outbox)} end={self.end}>"
@@ -133,6 +131,8 @@ class Pump(Writer):
             self._forward(out)
         if self._injected and flow.at_boundary:
             self._put_injected()
+        if self.replay is not None and not self.replay.account(flow.held):
+            self.end = self.end or End(Side.ROUTER, Cause.OVERLOADED, detail="too much is held for sessions that wait")
         if self.end is not None:
             return Signal.ENDED
         return Signal.FLUSH if self.outbox or (self.sink is None and (self.full or self._writes_for_mate)) else None
@@ -229,7 +229,7 @@ class Pump(Writer):
         if self.replay is not None and (frames := self.replay.replay()):
             self.bytes += len(frames)
             self._put(memoryview(frames))
-        if self.outbox or self._paused is not None:
+        if self.outbox or self._paused:
             self.wake()
 
     def conduct(
@@ -241,6 +241,8 @@ class Pump(Writer):
 
     def drop_replay(self) -> None:
         """Nothing will be said again."""
+        if self.replay is not None:
+            self.replay.release()
         self.replay = None
 
     def release_held(self) -> None:
@@ -282,9 +284,7 @@ class Pump(Writer):
 
     def wake(self) -> None:
         """Make the pump's task look again at what there is to do."""
-        if self._paused is not None:
-            self._paused.set()
-        elif self.source is not None:
+        if self.source is not None:
             self.source.interrupt()
         elif self.mate is not None:
             self.mate.wake()
@@ -308,14 +308,24 @@ class Pump(Writer):
                 if slow := await self.mate.flush():
                     return slow
             elif self.full:
-                self._paused = trio.Event()
-                await self._paused.wait()
-                self._paused = None
+                await self._wait_until_wanted()
             else:
                 assert self.source is not None
                 await self.source.drive(self)
 
+    async def _wait_until_wanted(self) -> None:
+        """Read nothing, until there is a sink or the source has hung up."""
+        assert self.source is not None
+        self._paused = True
+        try:
+            hung_up = await self.source.wait_hangup() is Signal.ENDED
+        finally:
+            self._paused = False
+        if hung_up:
+            self.eof = True
+            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._why())
+
     @property
     def reading(self) -> bool:
         """Whether the source is being read: silence means something only then."""
-        return not self.flushing and self._paused is None
+        return not self.flushing and not self._paused

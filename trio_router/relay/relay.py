@@ -337,7 +337,12 @@ class Relay:
 
     def _check(self, now: float) -> float | None:
         """Returns when to ask again; None when there is nothing left to look after."""
-        return self.pair.check(now, self._parts.timeouts) if self.state.end is None else None
+        if self.state.end is not None:
+            return None
+        client = replica = self._parts.timeouts
+        if self._dialect.dead_peer_seconds is not None:
+            replica = client.model_copy(update={"dead_peer_seconds": self._dialect.dead_peer_seconds})
+        return self.pair.check(now, client, replica)
 
     def _check_reply(self, attempt: Attempt, now: float) -> float | None:
         """A replica that says nothing loses the session; each message that does not commit it gives it time anew."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from trio_router.core.budget import ByteBudget
 from trio_router.core.config import LimitsConfig, TimeoutsConfig
 from trio_router.core.dialects import Dialect
 from trio_router.core.flow import Flow, Scratch
@@ -31,6 +32,7 @@ class RelayParts:
     limits: LimitsConfig
     scratch: Scratch
     timers: Keeper
+    unplaced: ByteBudget
 
 
 def frame_buffer(parts: RelayParts, side: Side) -> Flow:
@@ -52,7 +54,14 @@ def make_pumps(
     slow = parts.timeouts.slow_seconds
     client, replica = frame_buffer(parts, Side.CLIENT), frame_buffer(parts, Side.REPLICA)
     return (
-        Pump(Side.CLIENT, client, frame_filter.from_client, notify, slow_seconds=slow, replay=ReplayBuffer(0)),
+        Pump(
+            Side.CLIENT,
+            client,
+            frame_filter.from_client,
+            notify,
+            slow_seconds=slow,
+            replay=ReplayBuffer(0, parts.unplaced),
+        ),
         Pump(Side.REPLICA, replica, frame_filter.from_replica, notify, slow_seconds=slow),
     )
 
@@ -61,15 +70,16 @@ def apply_conduct(
     conduct: Conduct, pair: Pair, dialect: Dialect, frame_filter: FrameFilter, limits: LimitsConfig
 ) -> None:
     """Treat frames as ``conduct`` says, from the next one on."""
+    first = min(limits.first_message_bytes, limits.client_message_bytes)
     hold = {
-        Hold.FIRST: limits.client_message_bytes + MAX_HEADER_BYTES,
+        Hold.FIRST: first + MAX_HEADER_BYTES,
         Hold.REPLAY: max(limits.hold_bytes, limits.replay_bytes) + MAX_HEADER_BYTES,
         Hold.FRAME: limits.hold_bytes,
     }[conduct.hold]
     pair.to_replica.conduct(
         watch=WATCH_ALL if conduct.client is Inspection.ALL else WATCH_CONTROL | dialect.client_watch,
         hold_bytes=hold,
-        message_bytes=limits.client_message_bytes,
+        message_bytes=first if conduct.hold is Hold.FIRST else limits.client_message_bytes,
         cut_through=None,
     )
     pair.to_client.conduct(
@@ -92,7 +102,7 @@ def _replica_watch(conduct: Conduct, dialect: Dialect, frame_filter: FrameFilter
 
 def _limit_replay(replay: ReplayBuffer, conduct: Conduct, limits: LimitsConfig) -> None:
     if conduct.replay is Replay.FIRST:
-        replay.set_limit(max(limits.replay_bytes, limits.client_message_bytes))
+        replay.set_limit(max(limits.replay_bytes, limits.first_message_bytes))
     elif conduct.replay is Replay.MORE:
         replay.set_limit(max(limits.replay_bytes, len(replay) + MORE_BYTES))
     else:

@@ -9,6 +9,7 @@ from typing import Final
 
 import trio
 
+from trio_router.core.liveness import Delivery
 from trio_router.core.outcome import Cause, CloseInfo, End
 from trio_router.leg import Leg
 
@@ -116,9 +117,10 @@ class Writer:
         self._flushing = trio.Event()
         try:
             while self.outbox and (sink := self.sink) is not None:
+                before = sink.delivery()
                 with trio.move_on_after(self._slow_seconds) as patience:
                     await self._write_some(sink)
-                if patience.cancelled_caught and sink is self.sink:
+                if patience.cancelled_caught and sink is self.sink and not _moved(before, sink.delivery()):
                     return End(sink.side, Cause.SLOW, detail=_SLOW_DETAIL.format(seconds=self._slow_seconds))
         finally:
             self._flushing.set()
@@ -137,3 +139,8 @@ class Writer:
 
     def written(self, data: memoryview) -> None:
         """``data`` is not needed any more."""
+
+
+def _moved(before: Delivery | None, after: Delivery | None) -> bool:
+    """Whether the peer's kernel acknowledged bytes meanwhile: who does so is slow, but lives."""
+    return before is not None and after is not None and after.acknowledged > before.acknowledged

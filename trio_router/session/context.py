@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from trio_router.admission import Admission
 from trio_router.core.balancing import PolicyFactory
 from trio_router.core.book import SessionBook
+from trio_router.core.budget import ByteBudget
 from trio_router.core.config import RouterConfig
 from trio_router.core.dialects import Dialect, make_dialect
 from trio_router.core.events import Events
 from trio_router.core.flow import Scratch
 from trio_router.core.registry import ReplicaRegistry
-from trio_router.core.totals import RefusalTotals
+from trio_router.core.totals import RefusalTotals, SuspectSessions
 from trio_router.eventlog import fan_out
 from trio_router.identity import Identities
 from trio_router.keeper import Keeper
@@ -68,7 +69,9 @@ def make_services(
         poller=poller,
         keeper=keeper,
         dialler=Dialler(config, poller, keeper),
-        relay_parts=RelayParts(config.timeouts, config.limits, Scratch(), keeper),
+        relay_parts=RelayParts(
+            config.timeouts, config.limits, Scratch(), keeper, ByteBudget(config.limits.unplaced_bytes)
+        ),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
-        events=fan_out((RefusalTotals(book), *events)),
+        events=fan_out((RefusalTotals(book), SuspectSessions(book), *events)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trio_router.core.budget import ByteBudget
+
 
 class ReplayBuffer:
     """Whole frames as they came, masked. ``limit`` is how much of them is wanted.
@@ -10,10 +12,12 @@ class ReplayBuffer:
     it stays empty for good.
     """
 
-    __slots__ = ("_frames", "limit")
+    __slots__ = ("_accounted", "_budget", "_frames", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: ByteBudget) -> None:
         self._frames: bytearray | None = bytearray()
+        self._budget = budget  # shared by all sessions that have no replica yet
+        self._accounted = 0
         self.limit = limit
 
     def __len__(self) -> int:
@@ -45,6 +49,21 @@ class ReplayBuffer:
         """Give up what is more than the limit: the session stays where it is."""
         if self._frames is not None and len(self._frames) > self.limit:
             self._frames = None
+
+    def account(self, beside: int) -> bool:
+        """Count what is held against the budget, with so many bytes ``beside`` it. False: all sessions hold too much."""
+        held = len(self) + beside
+        more, self._accounted = held - self._accounted, held
+        if more <= 0:
+            self._budget.give(-more)
+            return True
+        return self._budget.take(more)
+
+    def release(self) -> None:
+        """Nothing is held any more."""
+        self._frames = None
+        self._budget.give(self._accounted)
+        self._accounted = 0
 
     def replay(self) -> bytearray:
         """All of it, to be written to a replica. With more than ``limit`` it is handed over, and no copy is kept."""
