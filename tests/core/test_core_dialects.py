@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_router.core.config.blocks import Dialect as DialectName
-from trio_router.core.dialects import ClientHello, Verdict, make_dialect
+from trio_router.core.dialects import Conversation, FirstMessage, Message, Opaque, Verdict, make_dialect
 from trio_router.core.frames import WATCH_NOTHING, WATCH_TEXT
 from trio_router.core.framing import BINARY, CLOSE, PING, PONG, TEXT, Frame
 from trio_router.core.outcome import CloseInfo
 
 NAMES: tuple[DialectName, ...] = get_args(DialectName)
-FASTVIDEO = make_dialect("fastvideo")
-OPAQUE = make_dialect("opaque")
+FASTVIDEO = make_dialect("fastvideo").open()
+OPAQUE = make_dialect("opaque").open()
 
 
 def message(**fields: Any) -> bytes:
@@ -26,7 +26,7 @@ def message(**fields: Any) -> bytes:
 
 
 def opening(dialect: DialectName, payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> Verdict:
-    return make_dialect(dialect).opening(Frame(opcode, fin, 0, len(payload), 0), payload)
+    return make_dialect(dialect).open().classify_reply(Frame(opcode, fin, 0, len(payload), 0), payload)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,35 +36,40 @@ def test_a_dialect_is_made_by_its_name(name: DialectName) -> None:
 
 def test_what_tells_the_dialects_apart() -> None:
     rows = {
-        d.name: (d.client_speaks_first, d.replica_must_reply, d.watch) for d in (make_dialect(name) for name in NAMES)
+        d.name: (d.client_speaks_first, d.replica_must_reply, d.passes_refusals, d.client_watch, d.replica_watch)
+        for d in (make_dialect(name) for name in NAMES)
     }
     assert rows == {
-        "fastvideo": (True, True, WATCH_TEXT),
-        "dreamverse": (False, True, WATCH_TEXT),
-        "opaque": (False, False, WATCH_NOTHING),
+        "fastvideo": (True, True, False, frozenset(), WATCH_TEXT),
+        "dreamverse": (False, True, False, frozenset({TEXT}), WATCH_NOTHING),
+        "opaque": (False, False, True, frozenset(), WATCH_NOTHING),
     }
 
 
 def test_hello_reads_who_the_client_is_and_what_it_wants() -> None:
-    hello = FASTVIDEO.hello(message(type="session_init_v2", client_id="c1", preset="wan", more=1), text=True)
-    assert hello == ClientHello(client_id="c1", preset="wan")
-    assert FASTVIDEO.hello(message(type="session_init_v2"), text=True) == ClientHello()
+    hello = FASTVIDEO.parse_first_message(
+        message(type="session_init_v2", client_id="c1", preset="wan", more=1), text=True
+    )
+    assert hello == FirstMessage(client_id="c1", preset="wan")
+    assert FASTVIDEO.parse_first_message(message(type="session_init_v2"), text=True) == FirstMessage()
 
 
 @pytest.mark.parametrize("value", [None, 5, "", [], {}, True, "x" * 257, "\ud800"])
 def test_a_client_id_that_is_no_short_text_is_none(value: object) -> None:
-    hello = FASTVIDEO.hello(message(type="session_init_v2", client_id=value, preset=value), text=True)
-    assert hello == ClientHello()
+    hello = FASTVIDEO.parse_first_message(message(type="session_init_v2", client_id=value, preset=value), text=True)
+    assert hello == FirstMessage()
 
 
 @pytest.mark.parametrize("value", ["x", "x" * 256, "ünï 🎬"])
 def test_a_client_id_that_is_a_short_text_is_taken(value: str) -> None:
-    assert FASTVIDEO.hello(message(type="session_init_v2", client_id=value), text=True).client_id == value
+    assert FASTVIDEO.parse_first_message(message(type="session_init_v2", client_id=value), text=True).client_id == value
 
 
 @pytest.mark.parametrize("mark", ["\x00", "\n", "\x1b", "\x7f", "\x80", "\x9b"])
 def test_control_characters_make_no_client_id_and_no_preset_that_is_known(mark: str) -> None:
-    hello = FASTVIDEO.hello(message(type="session_init_v2", client_id=f"c{mark}", preset=f"wan{mark}"), text=True)
+    hello = FASTVIDEO.parse_first_message(
+        message(type="session_init_v2", client_id=f"c{mark}", preset=f"wan{mark}"), text=True
+    )
     assert hello.client_id is None
     assert hello.preset is not None, "it would be let through where only some presets may be asked for"
     assert hello.preset.isprintable()
@@ -85,7 +90,7 @@ def test_control_characters_make_no_client_id_and_no_preset_that_is_known(mark: 
     ],
 )
 def test_another_first_message_is_refused_in_few_words(first: bytes, words: str) -> None:
-    problem = FASTVIDEO.hello(first, text=True).problem
+    problem = FASTVIDEO.parse_first_message(first, text=True).problem
     assert problem is not None
     assert "session_init_v2" in problem
     assert words in problem
@@ -93,7 +98,7 @@ def test_another_first_message_is_refused_in_few_words(first: bytes, words: str)
 
 
 def test_a_binary_first_message_is_refused() -> None:
-    assert FASTVIDEO.hello(message(type="session_init_v2"), text=False).problem
+    assert FASTVIDEO.parse_first_message(message(type="session_init_v2"), text=False).problem
 
 
 @pytest.mark.parametrize(
@@ -130,24 +135,81 @@ def test_a_control_frame_commits_nobody(dialect: DialectName, opcode: int) -> No
 
 
 @pytest.mark.parametrize("dialect", NAMES)
-def test_closes_that_mean_not_me_not_now(dialect: DialectName) -> None:
+def test_closes_that_blame_the_server_are_no_answer(dialect: DialectName) -> None:
     codes = [None, 1000, 1001, 1002, 1003, 1008, 1009, 1011, 1012, 1013, 4002]
-    refusing = [code for code in codes if make_dialect(dialect).refuses(CloseInfo(code))]
-    assert refusing == [1001, 1011, 1012, 1013]
+    conversation = make_dialect(dialect).open()
+    verdicts = {code: conversation.classify_close(CloseInfo(code)) for code in codes}
+    assert {code: verdict for code, verdict in verdicts.items() if verdict is not Verdict.COMMIT} == {
+        1001: Verdict.FAILED,
+        1011: Verdict.FAILED,
+        1012: Verdict.REFUSED,
+        1013: Verdict.REFUSED,
+    }
 
 
-def test_the_announced_end_of_a_stream_is_a_message_and_not_a_word_in_one() -> None:
-    end = message(type="ltx2_stream_complete", reason="cap")
-    assert FASTVIDEO.completes(end)
-    assert not FASTVIDEO.completes(message(type="ltx2_segment_start", prompt="ltx2_stream_complete"))
-    assert not FASTVIDEO.completes(b"ltx2_stream_complete")
-    assert not FASTVIDEO.completes(message(type="ltx2_segment_complete"))
-    assert not OPAQUE.completes(end)
+def says(conversation: Conversation, payload: bytes, *, client: bool = False) -> bool:
+    """Whether the connection's end would be the session's normal end after this message."""
+    frame = Frame(TEXT, True, 0, len(payload), 0)
+    if client:
+        conversation.client_says(frame, lambda: payload)
+    else:
+        assert conversation.replica_says(frame, lambda: payload) is Verdict.PASS
+    return conversation.may_end
+
+
+@pytest.mark.parametrize(
+    ("payload", "announced"),
+    [
+        (message(type="ltx2_stream_complete", reason="cap"), True),
+        (message(type="ltx2_segment_start", prompt="ltx2_stream_complete"), False),
+        (b"ltx2_stream_complete", False),
+        (message(type="ltx2_segment_complete"), False),
+    ],
+)
+def test_the_announced_end_of_a_stream_is_a_message_and_not_a_word_in_one(payload: bytes, announced: bool) -> None:
+    conversation = make_dialect("fastvideo").open()
+    assert says(conversation, payload) is announced
+    assert says(conversation, message(type="step_complete")) is announced, "it is remembered"
+    assert not says(make_dialect("opaque").open(), payload)
+    assert not make_dialect("fastvideo").open().may_end, "of one session only"
+
+
+def test_in_dreamverse_a_stream_may_end_and_the_session_goes_on() -> None:
+    conversation = make_dialect("dreamverse").open()
+    assert not says(conversation, message(type="ltx2_stream_complete"))
+    assert not says(conversation, message(type="simple_generate", prompt="leave"), client=True)
+    assert says(conversation, message(type="leave"), client=True)
+    assert says(conversation, message(type="anything"), client=True)
+
+
+def test_a_fragment_announces_nothing() -> None:
+    fastvideo, dreamverse = make_dialect("fastvideo").open(), make_dialect("dreamverse").open()
+    fragment = Frame(TEXT, False, 0, 10, 0)
+    fastvideo.replica_says(fragment, lambda: message(type="ltx2_stream_complete"))
+    dreamverse.client_says(fragment, lambda: message(type="leave"))
+    assert not fastvideo.may_end
+    assert not dreamverse.may_end
+
+
+def test_a_dialect_can_be_given_and_an_unknown_one_is_named() -> None:
+    class Mine(Opaque):
+        name = "mine"
+
+    mine = Mine()
+    assert make_dialect("mine", {"mine": mine}) is mine
+    with pytest.raises(ValueError, match="no dialect is called 'yours'; known are fastvideo, dreamverse, opaque, mine"):
+        make_dialect("yours", {"mine": mine})
+
+
+def payload_of(found: Message | None) -> bytes:
+    assert found is not None
+    assert found.opcode == TEXT
+    return found.payload
 
 
 def test_messages_to_the_client() -> None:
     error = FASTVIDEO.error("gpu_unavailable", "later", retryable=True, retry_after_seconds=3)
-    assert json.loads(error or b"") == {
+    assert json.loads(payload_of(error)) == {
         "type": "error",
         "code": "gpu_unavailable",
         "message": "later",
@@ -155,12 +217,12 @@ def test_messages_to_the_client() -> None:
         "retry_after_seconds": 3,
     }
     place = {"type": "queue_status", "position": 2, "queue_depth": 5}
-    assert json.loads(FASTVIDEO.queue_status(2, 5, None) or b"") == place
-    assert json.loads(FASTVIDEO.queue_status(2, 5, 61.26) or b"") == {**place, "estimated_wait_seconds": 61.3}
+    assert json.loads(payload_of(FASTVIDEO.queue_status(2, 5, None))) == place
+    assert json.loads(payload_of(FASTVIDEO.queue_status(2, 5, 61.26))) == {**place, "estimated_wait_seconds": 61.3}
 
 
 def test_opaque_understands_and_adds_nothing() -> None:
-    assert OPAQUE.hello(b"whatever", text=True) == ClientHello()
+    assert OPAQUE.parse_first_message(b"whatever", text=True) == FirstMessage()
     assert OPAQUE.error("internal_error", "x", retryable=False) is None
     assert OPAQUE.queue_status(1, 1, 1.0) is None
 
@@ -180,7 +242,8 @@ def test_opaque_understands_and_adds_nothing() -> None:
 )
 @pytest.mark.parametrize("dialect", NAMES)
 def test_no_message_makes_a_dialect_raise(dialect: DialectName, payload: bytes) -> None:
-    made = make_dialect(dialect)
-    made.hello(payload, text=True)
-    made.completes(payload + b"ltx2_stream_complete")
+    made = make_dialect(dialect).open()
+    made.parse_first_message(payload, text=True)
+    says(made, payload + b"ltx2_stream_complete")
+    says(made, payload + b"leave", client=True)
     assert opening(dialect, payload) in Verdict

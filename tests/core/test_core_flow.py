@@ -14,8 +14,8 @@ import trio_router.core.flow as flow_module
 import trio_router.core.scratch as scratch_module
 from trio_router.core.flow import Flow
 from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, FrameScanner
-from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
-from trio_router.core.outcome import Cause, End, Side
+from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, MESSAGE_TOO_BIG, PING, PONG, PROTOCOL_ERROR, TEXT
+from trio_router.core.outcome import Side
 from trio_router.core.scratch import Scratch
 
 #: As small as it may be: the beginning of a small frame must leave room to read more.
@@ -271,25 +271,23 @@ def test_nothing_behind_a_close_counts(keep: bool) -> None:
     put(flow, before + close + wire(TEXT, b"behind") + head(0xFF, 0xFF))
     flow.resume(keep=True)
     assert flow.payload() == b"\x03\xe8"
-    flow.end = End(Side.REPLICA, Cause.CLOSED)
-    flow.resume(keep=keep)
+    flow.resume(keep=keep, stop=True)
     assert flow.event is None
     assert bytes(flow.take()) == (before + close if keep else before)
-    assert flow.end == End(Side.REPLICA, Cause.CLOSED)
 
 
 @pytest.mark.parametrize(
-    ("bad", "cause"),
-    [(head(0x83, 0), Cause.PROTOCOL_ERROR), (head(0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0), Cause.TOO_BIG)],
+    ("bad", "code"),
+    [(head(0x83, 0), PROTOCOL_ERROR), (head(0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0), MESSAGE_TOO_BIG)],
 )
-def test_wrong_bytes_end_the_flow_behind_the_good_ones(bad: bytes, cause: Cause) -> None:
+def test_wrong_bytes_end_the_flow_behind_the_good_ones(bad: bytes, code: int) -> None:
     flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset())
     good = wire(TEXT, b"good")
     put(flow, good + bad + good)
     assert bytes(flow.take()) == good
-    assert flow.end is not None
-    assert (flow.end.side, flow.end.cause) == (Side.REPLICA, cause)
-    assert flow.end.detail
+    assert flow.error is not None
+    assert flow.error.code == code
+    assert flow.error.reason
     assert not flow.take()[len(good) :]
 
 

@@ -20,7 +20,6 @@ from trio_router.core.flow import Flow
 from trio_router.core.frames import WATCH_ALL, WATCH_NOTHING, FrameScanner
 from trio_router.core.framing import BINARY, PING, PONG
 from trio_router.core.head import parse_head, without_upgrade
-from trio_router.core.outcome import Cause, End, Side
 from trio_router.core.replica import LINGER_SECONDS, Report
 from trio_router.core.scratch import Scratch
 from trio_router.settings import load_config
@@ -88,8 +87,7 @@ def test_it_is_so_too_where_the_flow_ends_among_dropped_frames(
         keep = not dropped or index % 3 == 0
         kept += frame if keep else b""
         flow.resume(keep=keep)
-    flow.end = End(Side.CLIENT, Cause.CLOSED)
-    flow.resume(keep=last)
+    flow.resume(keep=last, stop=True)
     assert flow.event is None
     assert bytes(flow.take()) == kept + (final if last else b"")
 
@@ -114,8 +112,8 @@ def test_bytes_are_moved_once_however_many_frames_are_dropped(monkeypatch: pytes
 
 
 def first(**fields: Any) -> str | None:
-    hello = make_dialect("fastvideo").hello(json.dumps({"type": "session_init_v2", **fields}).encode(), text=True)
-    return hello.problem
+    message = json.dumps({"type": "session_init_v2", **fields}).encode()
+    return make_dialect("fastvideo").open().parse_first_message(message, text=True).problem
 
 
 @pytest.mark.parametrize(

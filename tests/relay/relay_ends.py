@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 import trio.testing
 from relay_far import ASSIGNED, INIT, FarEnd
 from websockets.frames import Opcode
 
-from typing import Any
-
+from trio_router.core.budget import ByteBudget
 from trio_router.core.config import LimitsConfig, ReplicaEndpoint, TimeoutsConfig
 from trio_router.core.dialects import Dialect, FirstMessage, make_dialect
 from trio_router.core.flow import Scratch
@@ -106,7 +106,11 @@ class Scene:
         leg, self.client = client or connected(Side.CLIENT, pair)
         known = make_dialect(dialect) if isinstance(dialect, str) else dialect
         parts = RelayParts(
-            TimeoutsConfig.model_validate(timeouts), LimitsConfig.model_validate(limits), Scratch(), self.keeper
+            TimeoutsConfig.model_validate(timeouts),
+            LimitsConfig.model_validate(limits),
+            Scratch(),
+            self.keeper,
+            ByteBudget(2**30),
         )
         self.relay = Relay(leg, known, known.open(), parts)
 

@@ -10,6 +10,7 @@ import trio
 from relay_router import BOUND_SECONDS
 from websockets.frames import Frame, Opcode
 
+from trio_router.core.budget import ByteBudget
 from trio_router.core.config import LimitsConfig, TimeoutsConfig
 from trio_router.core.dialects import Opaque
 from trio_router.core.flow import Scratch
@@ -38,7 +39,7 @@ async def listening_pair() -> AsyncIterator[tuple[Pair, SocketLeg, socket.socket
         client = SocketLeg(unused, Side.CLIENT, poller)
         leg = SocketLeg(near, Side.REPLICA, poller)
         frame_filter = FrameFilter(SessionState(), Opaque())
-        parts = RelayParts(TimeoutsConfig(), LimitsConfig(), Scratch(), Keeper())
+        parts = RelayParts(TimeoutsConfig(), LimitsConfig(), Scratch(), Keeper(), ByteBudget(2**30))
         to_replica, to_client = make_pumps(parts, frame_filter, ignore)
         pair = Pair(client, to_replica, to_client, frame_filter)
         pair.set_replica(leg)
@@ -66,7 +67,7 @@ async def test_a_peer_whose_large_frame_comes_in_drops_is_alive() -> None:
         await until(lambda: near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1)
         for sent in range(100, 103):
             heard = leg.pulse.heard_at
-            pair.check(heard + timeouts.ping_interval_seconds, timeouts)
+            pair.check(heard + timeouts.ping_interval_seconds, timeouts, timeouts)
             far.sendall(data[sent : sent + 1])
             await until(lambda before=heard: leg.pulse.heard_at > before)  # type: ignore[misc]
             assert near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1, "until the next ping"
@@ -80,7 +81,7 @@ async def test_a_peer_that_says_nothing_in_the_middle_of_a_large_frame_is_dead()
         far.sendall(Frame(Opcode.BINARY, bytes(800_000)).serialize(mask=False)[:100])
         await until(lambda: near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1)
         now = leg.pulse.heard_at
-        pair.check(now + timeouts.ping_interval_seconds, timeouts)
-        pair.check(now + timeouts.dead_peer_seconds, timeouts)
+        pair.check(now + timeouts.ping_interval_seconds, timeouts, timeouts)
+        pair.check(now + timeouts.dead_peer_seconds, timeouts, timeouts)
         assert isinstance(pair.to_client.end, End)
         assert pair.to_client.end.cause == "dead"
