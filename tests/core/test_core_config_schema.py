@@ -62,7 +62,7 @@ def test_what_is_dumped_passes() -> None:
         ("router: {replicas: [http://a], prot: 1}", "$.router"),
         ("router: {replicas: [http://a], failure_threshold: 1}", "$.router"),
         ("router: {replicas: [http://a], port: many}", "$.router.port"),
-        ("router: {replicas: [http://a], dialect: best}", "$.router.dialect"),
+        ("router: {replicas: [http://a], dialect: [opaque]}", "$.router.dialect"),
         ("router: {replicas: [http://a], health_check: {path: x}}", "$.router.health_check"),
         ("router: {replicas: [http://a], timeouts: {close_seconds: 5MiB}}", "$.router.timeouts"),
         ("router: {replicas: [http://a], limits: {hold_bytes: 5s}}", "$.router.limits"),

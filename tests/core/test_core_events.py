@@ -23,6 +23,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "session_ended": ((SESSION, OUTCOME), {}),
     "replica_changed": ((REPLICA, "down"), {}),
     "replica_ejected": ((REPLICA, "died"), {"seconds": 30.0}),
+    "probe_failed": ((REPLICA, "timeout"), {}),
+    "replica_refusing": ((REPLICA,), {}),
     "replica_unread": ((REPLICA, "too long"), {}),
     "replicas_usable": ((False,), {}),
     "queue_changed": ((3,), {}),

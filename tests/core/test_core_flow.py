@@ -204,7 +204,7 @@ def test_a_header_that_claims_60_mib_holds_16_kib() -> None:
         ):
             patch.setattr(module, name, value)
         scanner = FrameScanner(masked=False, hold_bytes=64 * MIB, max_message_bytes=64 * MIB)
-        flow = Flow(Side.REPLICA, scanner, Scratch())
+        flow = Flow(scanner, Scratch(), masked=False)
         put(flow, head(0x82, 127, *(60 * MIB).to_bytes(8, "big")))
         assert not flow.take()
         assert flow.wanted <= 16 * 1024

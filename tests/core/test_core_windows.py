@@ -17,7 +17,7 @@ LARGE = wire(BINARY, bytes(100_000), masked=True)
 
 def make_flow(watch: frozenset[int] = WATCH_NOTHING) -> Flow:
     scanner = FrameScanner(masked=True, hold_bytes=MIB, max_message_bytes=64 * MIB, watch=watch)
-    return Flow(Side.CLIENT, scanner, Scratch())
+    return Flow(scanner, Scratch(), masked=True)
 
 
 def read(flow: Flow, stream: bytearray) -> int:

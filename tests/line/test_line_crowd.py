@@ -66,7 +66,7 @@ async def test_everybody_is_served_while_replicas_come_and_go(nursery: trio.Nurs
     port = reserved.getsockname()[1]
     urls = [*(url for url, _ in old), f"http://127.0.0.1:{port}"]
     settings = {
-        "line": {"length": 120, "timeout_seconds": 50},
+        "queue": {"length": 120, "timeout_seconds": 50},
         "limits": {"connections_without_session_per_address": CLIENTS},  # they come all at once, from one address
         "health_check_interval_seconds": 0.25,
     }

@@ -68,7 +68,7 @@ async def test_who_comes_before_the_first_probe_has_answered_waits_for_it(clock:
 async def test_after_so_long_all_who_wait_are_told_and_who_comes_is_told_at_once(
     clock: MockClock, seconds: float | None
 ) -> None:
-    async with staged(2, line={} if seconds is None else {"outage_seconds": seconds}) as stage:
+    async with staged(2, queue={} if seconds is None else {"outage_seconds": seconds}) as stage:
         patience = seconds or 10.0
         await trio.sleep(20)
         for actor in stage.actors:
@@ -100,7 +100,7 @@ async def test_an_outage_that_ends_in_time_begins_anew_the_next_time(clock: Mock
 
 @pytest.mark.parametrize("line", [{"length": 0}, {"outage_seconds": 0}])
 async def test_nobody_waits_for_a_replica_to_come_back_if_nobody_is_to(clock: MockClock, line: dict[str, Any]) -> None:
-    async with staged(healthy=False, line=line) as stage:
+    async with staged(healthy=False, queue=line) as stage:
         assert await refused(await stage.client()) == nobody(0.0)
 
 
@@ -210,7 +210,7 @@ async def test_a_callback_may_forget_another_one(clock: MockClock) -> None:
 
 
 async def test_without_a_line_silent_clients_are_told_as_soon_as_nothing_is_usable(clock: MockClock) -> None:
-    async with staged(line={"length": 0}) as stage:
+    async with staged(queue={"length": 0}) as stage:
         told: list[float] = []
         stage.services.admission.when_hopeless(visit(), lambda _: told.append(trio.current_time()))
         await trio.sleep(3)
@@ -222,7 +222,7 @@ async def test_without_a_line_silent_clients_are_told_as_soon_as_nothing_is_usab
 
 
 async def test_the_seam_gives_and_takes_back_a_lease(clock: MockClock) -> None:
-    async with staged(line={"per_client": 1}) as stage:
+    async with staged(queue={"per_client": 1}) as stage:
         scheduler = stage.services.admission
         one, two = visit(client="ann"), visit(client="ann")
         assert [scheduler.admit(one), scheduler.admit(two)] == [True, False]

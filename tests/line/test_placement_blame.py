@@ -11,7 +11,7 @@ from trio_router.core.errors import DialError
 
 async def die(stage: Stage, actor: Actor) -> None:
     """A session gets past its commit point, then the replica drops it; the next probe finds the replica well."""
-    client, replica = await stage.served(actor)
+    client, replica = await stage.served(actor, address=f"10.0.1.{len(stage.sessions)}")
     await trio.sleep(1)
     await replica.vanish()
     await client.last_words()

@@ -20,8 +20,9 @@ async def unheld(stage: Stage) -> None:
 async def test_who_says_nothing_holds_nothing_and_is_sent_away_in_time(clock: MockClock) -> None:
     async with staged(timeouts={"first_message_seconds": 8}) as stage:
         silent = await stage.client(None)
-        words, closed = await silent.last_words()
-        assert (words, closed.code, closed.reason) == ([], 1008, "no first message")
+        (error,), closed = await silent.last_words()
+        assert (error["code"], error["retryable"]) == ("invalid_message", True)
+        assert (closed.code, closed.reason) == (1008, "no first message")
         assert trio.current_time() == 8.0
         await unheld(stage)
 

@@ -137,7 +137,7 @@ async def test_fastvideo_rejection_is_tried_elsewhere() -> None:
 
 async def test_no_healthy_replica_is_told_after_the_handshake() -> None:
     with refusing_port() as url:
-        settings: dict[str, Any] = {"dialect": "fastvideo", "line": {"outage_seconds": 0}}
+        settings: dict[str, Any] = {"dialect": "fastvideo", "queue": {"outage_seconds": 0}}
         async with running(url, healthy=False, **settings) as router, viewer(router.port) as client:
             await say(client, "session_init_v2")
             words, closed = await last_words(client)

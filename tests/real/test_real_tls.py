@@ -141,7 +141,7 @@ async def test_replica_with_an_untrusted_certificate_is_never_used(server_side: 
     other = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     other.issue_cert("127.0.0.1").configure_cert(context)
-    settings: dict[str, Any] = {"failure_threshold": 1, "line": {"outage_seconds": 0}}
+    settings: dict[str, Any] = {"failure_threshold": 1, "queue": {"outage_seconds": 0}}
     async with replica(tls=context) as back, running(back.url, healthy=False, **settings) as router:
         record = router.registry.replicas[0]
         await eventually(lambda: record.health.last_error is not None)

@@ -131,11 +131,16 @@ class Pump(Writer):
             self._forward(out)
         if self._injected and flow.at_boundary:
             self._put_injected()
-        if self.replay is not None and not self.replay.account(flow.held):
-            self.end = self.end or End(Side.ROUTER, Cause.OVERLOADED, detail="too much is held for sessions that wait")
+        if self.replay is not None:
+            self._account(self.replay)
         if self.end is not None:
             return Signal.ENDED
         return Signal.FLUSH if self.outbox or (self.sink is None and (self.full or self._writes_for_mate)) else None
+
+    def _account(self, replay: ReplayBuffer) -> None:
+        """Bound what all sessions without a replica hold together."""
+        if not replay.account(self.flow.held) and self.end is None:
+            self.end = End(Side.ROUTER, Cause.OVERLOADED, detail="too much is held for sessions that wait")
 
     def _inspect(self, flow: Flow) -> None:
         """Have each frame that the scanner stops at decided."""
