@@ -8,10 +8,6 @@ import pytest
 
 from trio_router import ReplicaEndpoint, ReplicaRegistry, ReplicaStatus
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(ReplicaRegistry, "record_success"), reason="the registry has not got FastVideo's names yet"
-)
-
 
 @pytest.fixture
 def registry() -> Any:

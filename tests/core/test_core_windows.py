@@ -8,7 +8,6 @@ from core_samples import MIB, wire
 from trio_router.core.flow import EVENT_FRAMES, FRAMES_PER_READ, GOOD_BYTES, Flow
 from trio_router.core.frames import WATCH_NOTHING, WATCH_TEXT, FrameScanner
 from trio_router.core.framing import BINARY, TEXT
-from trio_router.core.outcome import Side
 from trio_router.core.scratch import WINDOWS, Scratch
 
 TINY = wire(BINARY, masked=True)  # 6 bytes

@@ -167,11 +167,11 @@ async def test_a_replica_that_gets_no_sessions_is_not_usable(script: Script, clo
         if why == "warming":
             script.finds[A] = Found(report=Report(trio.current_time(), warming=True))
         else:
-            registry.order(registry.replicas[0], AdminState(why), now=trio.current_time())
+            registry.set_admin_state(registry.replicas[0], AdminState(why), now=trio.current_time())
         await trio.sleep(20)
         assert heard.told == ["none usable"]
         script.finds[A] = Found(report=Report(trio.current_time()))
-        registry.order(registry.replicas[0], AdminState.READY, now=trio.current_time())
+        registry.set_admin_state(registry.replicas[0], AdminState.READY, now=trio.current_time())
         await trio.sleep(20)
         assert heard.told == ["none usable", "usable"]
 

@@ -35,7 +35,7 @@ def fails_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(Poller, name, fail)
 
 
-@pytest.mark.parametrize("name", ["_turn", "_finish"])
+@pytest.mark.parametrize("name", ["_turn", "_finish_late"])
 async def test_a_turn_that_breaks_is_logged_counted_and_tried_again(
     poller: Poller, pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -57,7 +57,7 @@ async def test_who_was_served_in_a_turn_that_broke_can_be_woken(
     async def wait() -> None:
         results.append(await poller.drive(here.fileno(), lambda: here.recv(1)))
 
-    fails_once(monkeypatch, "_finish")
+    fails_once(monkeypatch, "_finish_late")
     with structlog.testing.capture_logs():
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
