@@ -1,7 +1,7 @@
 """What the replica and the load generator agree on; both import it, and nothing else of each other.
 
 The client's first message is a `session_init_v2` that carries a `bench` object: the mode of the replica for
-this session. The replica answers with `gpu_assigned`, so that a client knows that both legs are up. A later
+this session. The replica answers with `gpu_assigned`, so that a client knows that both connections are up. A later
 data message ends a push or a paced session: the replica finishes its frame, says in `bench_done` how much
 it has sent, and closes with 1000. So every byte can be accounted for, whatever the router in between does.
 """

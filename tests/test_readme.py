@@ -9,15 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from trio_router import parse_config
-from trio_router.cli import main
-from trio_router.reference import BEGIN, END, reference
+from trio_router.cli.main import main
+from trio_router.cli.reference import BEGIN, END, reference
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_configuration_reference_is_made_from_the_models() -> None:
     written = README.split(BEGIN)[1].split(END)[0].strip()
-    assert written == reference(), "run: python -m trio_router.reference README.md"
+    assert written == reference(), "run: python -m trio_router.cli.reference README.md"
 
 
 def test_every_key_says_what_it_means() -> None:

@@ -5,31 +5,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from ._version import __version__
-from .core.balancing import Policy
-from .core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
-from .core.errors import ConfigError, RouterError
-from .core.events import Events, Refusal
-from .core.health import ReplicaHealth, ReplicaStatus
-from .core.outcome import Outcome
-from .core.registry import ReplicaRegistry
-from .core.replica import AdminState, Replica
-from .core.replica_set import ReplicaDiff
+from trio_router._version import __version__
+from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
+from trio_router.core.errors import ConfigError, RouterError
+from trio_router.core.events import Events, Refusal
+from trio_router.core.replicas.balancing import Policy
+from trio_router.core.replicas.health import ReplicaHealth, ReplicaStatus
+from trio_router.core.replicas.registry import ReplicaRegistry
+from trio_router.core.replicas.replica import AdminState, Replica
+from trio_router.core.replicas.replica_set import ReplicaDiff
+from trio_router.core.session.outcome import Outcome
 
 if TYPE_CHECKING:
-    from .app import Router, build_router_app, open_router, run_router, serve_router
-    from .health import run_health_check_loop
-    from .status import StatusBody
+    from trio_router.operations.status import StatusBody
+    from trio_router.replicas.probes import run_health_check_loop
+    from trio_router.server.router import Router, build_router_app, open_router, run_router, serve_router
 
 #: Name -> module, imported when somebody asks for it: the web framework behind them takes most of a second.
 _LAZY: Final = {
-    "Router": "app",
-    "StatusBody": "status",
-    "build_router_app": "app",
-    "open_router": "app",
-    "run_health_check_loop": "health",
-    "run_router": "app",
-    "serve_router": "app",
+    "Router": "server.router",
+    "StatusBody": "operations.status",
+    "build_router_app": "server.router",
+    "open_router": "server.router",
+    "run_health_check_loop": "replicas.probes",
+    "run_router": "server.router",
+    "serve_router": "server.router",
 }
 
 __all__ = [

@@ -18,12 +18,12 @@ from typing import Any, Final
 import trio
 from quart_trio import QuartTrio
 
-from .app import STOPS, UNSUPPORTED, Router, log_unsupported
-from .core.config import RouterConfig
-from .core.errors import ConfigError
-from .files import raise_file_limit
-from .logs import configure_logs, get_logger
-from .settings import CONFIG_VARIABLE, load_config
+from trio_router.cli.settings import CONFIG_VARIABLE, load_config
+from trio_router.core.config import RouterConfig
+from trio_router.core.errors import ConfigError
+from trio_router.net.descriptors import raise_file_limit
+from trio_router.operations.logging import configure_logs, get_logger
+from trio_router.server.router import STOPS, UNSUPPORTED, Router, log_unsupported
 
 log = get_logger("trio_router")
 

@@ -38,7 +38,7 @@ class Day:
     returned: int = 0  # came back, and had been served before
     returned_home: int = 0  # to the same replica
     rejections: int = 0
-    longest_line: int = 0
+    longest_queue: int = 0
 
     def __post_init__(self) -> None:
         self.machines = machines(self.workload)
@@ -124,7 +124,7 @@ class Day:
             answer = self.router.ask(session.number, session.user, self.now)
             if answer is True:
                 self._waiting.add(session.number)
-                self.longest_line = max(self.longest_line, len(self._waiting))
+                self.longest_queue = max(self.longest_queue, len(self._waiting))
                 return
             if answer is False:
                 self._refuse(session.number)

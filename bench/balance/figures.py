@@ -24,7 +24,7 @@ class Figures:
     max_to_mean: float
     same_replica: float
     rejections: int
-    longest_line: int
+    longest_queue: int
     waits: tuple[float, ...]
     busy: tuple[float, ...]
 
@@ -50,7 +50,7 @@ def figures(router: str, day: Day) -> Figures:
         max_to_mean=max(busy) * len(busy) / sum(busy) if sum(busy) else 0.0,
         same_replica=day.returned_home / max(1, day.returned),
         rejections=day.rejections,
-        longest_line=day.longest_line,
+        longest_queue=day.longest_queue,
         waits=tuple(round(wait, 3) for wait in waits),
         busy=tuple(round(share, 4) for share in busy),
     )

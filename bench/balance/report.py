@@ -16,7 +16,7 @@ COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("busiest / mean", lambda f: f"{f.max_to_mean:.2f}"),
     ("same replica again", lambda f: f"{f.same_replica:.0%}"),
     ("unseen rejections", lambda f: f"{f.rejections}"),
-    ("longest line", lambda f: f"{f.longest_line}"),
+    ("longest line", lambda f: f"{f.longest_queue}"),
 )
 
 

@@ -9,10 +9,10 @@ from typing import Protocol
 from bench.balance.world import Machine
 from trio_router.core.config import RouterConfig
 from trio_router.core.config.blocks import Balance
-from trio_router.core.health import ReplicaStatus
-from trio_router.core.line import Ticket, WaitingLine, Wish
-from trio_router.core.registry import ReplicaRegistry, Slot
-from trio_router.core.replica import Report
+from trio_router.core.replicas.health import ReplicaStatus
+from trio_router.core.replicas.registry import ReplicaRegistry, Slot
+from trio_router.core.replicas.replica import Report
+from trio_router.core.scheduling.queue import SlotRequest, Waiter, WaitQueue
 
 #: Called with (session, replica) when a session's turn has come.
 Place = Callable[[int, int], None]
@@ -44,7 +44,7 @@ class Router(Protocol):
 
 
 class Ours:
-    """The core as it is; around it what `trio_router.admission` does, without Trio."""
+    """The core as it is; around it what `trio_router.scheduling.admission` does, without Trio."""
 
     tries_again = True
 
@@ -52,35 +52,35 @@ class Ours:
         self.place: Place = lambda session, replica: None
         self._config = config.model_copy(update={"balance": balance})
         self._registry = ReplicaRegistry(self._config, rng=random.Random(seed))
-        self._registry.on_room = self._room
+        self._registry.on_capacity = self._room
         self._index = {replica: i for i, replica in enumerate(self._registry.replicas)}
-        self._line = WaitingLine()
-        self._tickets: dict[int, Ticket] = {}
-        self._sessions: dict[Ticket, int] = {}
+        self._line = WaitQueue()
+        self._tickets: dict[int, Waiter] = {}
+        self._sessions: dict[Waiter, int] = {}
         self._slots: dict[int, Slot] = {}
         self._now = 0.0
 
     @property
     def at_rest(self) -> bool:
         """Nobody waits and nothing is held."""
-        return not (self._line.tickets or self._slots or self._tickets or any(r.held for r in self._registry.replicas))
+        return not (self._line.waiters or self._slots or self._tickets or any(r.held for r in self._registry.replicas))
 
     def ask(self, session: int, user: int, now: float) -> int | bool:
-        """Stand in the line and see. Who comes back after a failure has his old rank."""
+        """Stand in the queue and see. Who comes back after a failure has his old rank."""
         self._now = now
-        ticket = self._tickets.get(session)
-        if ticket is None:
-            ticket = self._tickets[session] = self._line.ticket(Wish(key=f"user:{user}"), now=now)
-            self._sessions[ticket] = session
-        self._line.join(ticket)
-        self._settle(asking=ticket)
-        if (slot := ticket.take()) is not None:
+        waiter = self._tickets.get(session)
+        if waiter is None:
+            waiter = self._tickets[session] = self._line.new_waiter(SlotRequest(key=f"user:{user}"), now=now)
+            self._sessions[waiter] = session
+        self._line.join(waiter)
+        self._settle(asking=waiter)
+        if (slot := waiter.take()) is not None:
             self._slots[session] = slot
             self._registry.slot_connected(slot, now=now)
             return self._index[slot.replica]
-        position = self._line.tickets.index(ticket) + 1
+        position = self._line.waiters.index(waiter) + 1
         hopeless = (
-            not self._registry.fits(exclude=ticket.exclude) or len(ticket.exclude) >= self._config.limits.attempts
+            not self._registry.fits(exclude=waiter.exclude) or len(waiter.exclude) >= self._config.limits.attempts
         )
         if hopeless or position > self._config.queue.length:
             self.gives_up(session)
@@ -136,13 +136,13 @@ class Ours:
         self._sessions.pop(self._tickets.pop(session))
 
     def _room(self) -> None:
-        if self._line.tickets:
+        if self._line.waiters:
             self._settle(asking=None)
 
-    def _settle(self, *, asking: Ticket | None) -> None:
-        for ticket in self._line.settle(self._registry, now=self._now):
-            if ticket is not asking:
-                slot, session = ticket.take(), self._sessions[ticket]
+    def _settle(self, *, asking: Waiter | None) -> None:
+        for waiter in self._line.dispatch(self._registry, now=self._now):
+            if waiter is not asking:
+                slot, session = waiter.take(), self._sessions[waiter]
                 assert slot is not None
                 self._slots[session] = slot
                 self._registry.slot_connected(slot, now=self._now)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
-from trio_router.core.flow import Flow
-from trio_router.core.frames import FrameScanner
-from trio_router.core.framing import BINARY, TEXT, frame
-from trio_router.core.line import WaitingLine, Wish
-from trio_router.core.outcome import Side
-from trio_router.core.registry import ReplicaRegistry
-from trio_router.core.scratch import Scratch
+from trio_router.core.replicas.registry import ReplicaRegistry
+from trio_router.core.scheduling.queue import SlotRequest, WaitQueue
+from trio_router.core.websocket.buffer import FrameBuffer
+from trio_router.core.websocket.frames import BINARY, TEXT, frame
+from trio_router.core.websocket.scanner import FrameScanner
+from trio_router.core.websocket.scratch import Scratch
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -52,12 +51,12 @@ def test_scan_one_masked_text_frame(benchmark: BenchmarkFixture) -> None:
 def test_pass_one_frame_through_a_flow(benchmark: BenchmarkFixture) -> None:
     data = frame(BINARY, bytes(128))
     scratch = Scratch()
-    flow = Flow(scanner(), scratch, masked=False)
+    buffer = FrameBuffer(scanner(), scratch, masked=False)
 
     def go() -> memoryview:
-        flow.room()[: len(data)] = data
-        flow.feed(len(data))
-        return flow.take()
+        buffer.get_buffer()[: len(data)] = data
+        buffer.feed(len(data))
+        return buffer.take()
 
     benchmark(go)
 
@@ -88,7 +87,7 @@ def test_settle_a_line_of_100_while_nothing_is_free(benchmark: BenchmarkFixture)
     registry = registry_of(50)
     while registry.reserve(now=1.0):
         pass
-    line = WaitingLine()
+    queue = WaitQueue()
     for _ in range(100):
-        line.join(line.ticket(Wish(), now=1.0))
-    benchmark(line.settle, registry, now=1.0)
+        queue.join(queue.new_waiter(SlotRequest(), now=1.0))
+    benchmark(queue.dispatch, registry, now=1.0)

@@ -1,4 +1,4 @@
-"""Plain trio-websocket: whole messages on both legs, two pumps in a nursery.
+"""Plain trio-websocket: whole messages on both connections, two pumps in a nursery.
 
 Its message limits are raised to 64 MiB, which is the only setting that is not a default.
 """

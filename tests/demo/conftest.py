@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import trio
-    from demo_talk import StartReplica
+
+    from tests.demo.talk import StartReplica
 
 QUICK = DemoReplicaOptions(
     name="blue",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import trio
-from relay_cancel import Trial, everywhere
-from relay_far import ASSIGNED, INIT, REJECTED, FarEnd
-from relay_router import open_files, replica_servers, staged
 from trio.testing import wait_all_tasks_blocked
 from websockets.frames import Opcode
+
+from tests.relay.cancel import Trial, everywhere
+from tests.relay.far import ASSIGNED, INIT, REJECTED, FarEnd
+from tests.relay.router import open_files, replica_servers, staged
 
 BOTH_LEGS = pytest.mark.parametrize("memory", [False, True], ids=["sockets", "streams"])
 
@@ -140,7 +141,7 @@ async def test_a_router_is_cancelled_while_a_session_is(phase: str) -> None:
                 await replica.hears_close(1000)
         await wait_all_tasks_blocked()
         router = stage.router
-    assert not router.services.book.open
+    assert not router.services.session_table.open
     assert [replica.held for replica in router.registry.replicas] == [0]
     assert router.services.poller.waiting == 0
     assert open_files() <= files
@@ -156,6 +157,6 @@ async def test_a_router_is_cancelled_while_it_dials() -> None:
         await client.text(INIT)
         async with await listener.accept():
             await wait_all_tasks_blocked()
-            assert [str(session.phase) for session in stage.router.services.book] == ["connecting"]
+            assert [str(session.phase) for session in stage.router.services.session_table] == ["connecting"]
     assert [replica.held for replica in stage.router.registry.replicas] == [0]
     assert open_files() <= files

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .book import OpenSession
-from .outcome import Outcome, Try
+from trio_router.core.session.outcome import FailedAttempt, Outcome
+from trio_router.core.session.table import OpenSession
 
 if TYPE_CHECKING:
-    from .replica import Replica
+    from trio_router.core.replicas.replica import Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Events:
     def session_opened(self, session: OpenSession) -> None:
         """A client was accepted."""
 
-    def attempt_failed(self, session: OpenSession, attempt: Try) -> None:
+    def attempt_failed(self, session: OpenSession, attempt: FailedAttempt) -> None:
         """A replica did not take the session; another one may."""
 
     def session_committed(self, session: OpenSession) -> None:
@@ -82,7 +82,7 @@ class EventFanout(Events):
         """See `Events`, as all below."""
         self._tell(lambda sink: sink.session_opened(session))
 
-    def attempt_failed(self, session: OpenSession, attempt: Try) -> None:
+    def attempt_failed(self, session: OpenSession, attempt: FailedAttempt) -> None:
         self._tell(lambda sink: sink.attempt_failed(session, attempt))
 
     def session_committed(self, session: OpenSession) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attempt import Attempt, Connector, Progress
-from .relay import Relay
+from trio_router.relay.attempt import Attempt, Connector, Progress
+from trio_router.relay.relay import Relay
 
 __all__ = ["Attempt", "Connector", "Progress", "Relay"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trio_router.core.dialects import FirstMessage
-from trio_router.core.head import Headers
-from trio_router.core.outcome import End
-from trio_router.core.registry import Slot
-from trio_router.leg import Leg
+from trio_router.core.http.head import Headers
+from trio_router.core.replicas.registry import Slot
+from trio_router.core.session.outcome import End
+from trio_router.net.connection import Connection
 
 
 @dataclass(eq=False, slots=True)
@@ -21,7 +21,7 @@ class Attempt:
     """
 
     slot: Slot
-    connection: Leg
+    connection: Connection
     subprotocol: str | None = None
     headers: Headers = field(default_factory=list)
     spoke_at: float = (

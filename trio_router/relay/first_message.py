@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
-from trio_router.core.frames import message_frames
-from trio_router.core.framing import CONTINUATION, apply_mask
 from trio_router.core.relay.replay import ReplayBuffer
+from trio_router.core.websocket.frames import CONTINUATION, apply_mask
+from trio_router.core.websocket.scanner import message_frames
 
 #: Unmasking costs some 5 ms/MiB. After so many bytes others get a turn. A multiple of 4, the length of a mask.
 PIECE_BYTES: Final = 256 * 1024

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 
-from trio_router.core.closing import Farewell
 from trio_router.core.config import TimeoutsConfig
 from trio_router.core.dialects import Conversation
-from trio_router.core.framing import CLOSE, PING, close_payload, frame
-from trio_router.core.liveness import Verdict
-from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.core.relay.filter import FrameFilter
-from trio_router.leg import Leg
+from trio_router.core.session.closing import ClosePlan
+from trio_router.core.session.liveness import KeepaliveAction
+from trio_router.core.session.outcome import Cause, CloseInfo, End, Side, Traffic
+from trio_router.core.websocket.frames import CLOSE, PING, close_payload, frame
+from trio_router.net.connection import Connection
 from trio_router.relay.pump import Pump
 
 
@@ -24,9 +24,9 @@ class Pair:
 
     __slots__ = ("_filter", "_ping", "client", "replica", "to_client", "to_replica")
 
-    def __init__(self, client: Leg, to_replica: Pump, to_client: Pump, frame_filter: FrameFilter) -> None:
+    def __init__(self, client: Connection, to_replica: Pump, to_client: Pump, frame_filter: FrameFilter) -> None:
         self.client = client
-        self.replica: Leg | None = None
+        self.replica: Connection | None = None
         self.to_replica = to_replica
         self.to_client = to_client
         self._filter = frame_filter
@@ -46,19 +46,19 @@ class Pair:
 
     # The replica's side, which may be exchanged
 
-    def set_replica(self, connection: Leg | None) -> None:
+    def set_replica(self, connection: Connection | None) -> None:
         """The session's replica is this one from now on, or nobody."""
         self.replica = connection
 
     # Closing
 
-    def close(self, plan: Farewell, conversation: Conversation, retry_after: float | None) -> None:
+    def close(self, plan: ClosePlan, conversation: Conversation, retry_after: float | None) -> None:
         """Close both sides as ``plan`` says; between the fragments of a message without the error message."""
         if plan.to_client is not None:
             frames = []
-            if plan.apology is not None and not self.to_client.flow.between_fragments:
+            if plan.error is not None and not self.to_client.buffer.between_fragments:
                 extra = {} if retry_after is None else {"retry_after_seconds": retry_after}
-                error = plan.apology
+                error = plan.error
                 message = conversation.error(error.code, error.message, retryable=error.retryable, **extra)
                 frames = [] if message is None else [frame(message.opcode, message.payload)]
             self._close(self.to_client, plan.to_client, frames)
@@ -104,29 +104,29 @@ class Pair:
             due = min(due, self._check(self.replica, self.to_client, self.to_replica, now, replica))
         return due
 
-    def _check(self, connection: Leg, reader: Pump, writer: Pump, now: float, timeouts: TimeoutsConfig) -> float:
+    def _check(self, connection: Connection, reader: Pump, writer: Pump, now: float, timeouts: TimeoutsConfig) -> float:
         if not reader.reading:
-            connection.pulse.excuse(now)  # nobody listened
-        verdict = connection.pulse.check(now, timeouts, connection.delivery())
-        if verdict is Verdict.PING:
+            connection.keepalive.excuse(now)  # nobody listened
+        verdict = connection.keepalive.check(now, timeouts, connection.delivery())
+        if verdict is KeepaliveAction.PING:
             self._send_ping(connection, writer)
-        elif verdict is Verdict.DEAD:
+        elif verdict is KeepaliveAction.DEAD:
             reader.fail(End(connection.side, Cause.DEAD, detail="no frame, and no answer to pings"))
-        return connection.pulse.due(timeouts)
+        return connection.keepalive.due(timeouts)
 
     def ping_replica(self) -> None:
         """Ask the replica for a sign of life now."""
         if self.replica is not None:
             self._send_ping(self.replica, self.to_replica)
 
-    def _send_ping(self, connection: Leg, writer: Pump) -> None:
-        connection.listen_closely()
+    def _send_ping(self, connection: Connection, writer: Pump) -> None:
+        connection.reset_low_water()
         if self._ping is None:
             self._ping = os.urandom(8)
             self._filter.expect_pong(self._ping)
         writer.inject(frame(PING, self._ping, mask=mask_for(connection)))
 
 
-def mask_for(connection: Leg) -> bytes | None:
+def mask_for(connection: Connection) -> bytes | None:
     """What the router's own frames on this connection are masked with (RFC 6455 section 5.3)."""
     return os.urandom(4) if connection.side is Side.REPLICA else None

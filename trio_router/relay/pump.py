@@ -1,6 +1,6 @@
 """A pump: moves the frames of one direction from its source to its sink, and is the only one to write there.
 
-A frame comes in at `Pump.took` (called by the source connection) and goes out in `Pump._forward`, through
+A frame comes in at `Pump.buffer_updated` (called by the source connection) and goes out in `Pump._forward`, through
 ``sink.send_nowait``, in the same call. Only when the sink does not take it at once is the pump's task woken, to wait.
 
 Whoever else has something for the sink asks its pump: `inject` puts frames in at the next boundary, `send_close` the last
@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from trio_router.core.flow import Flow
-from trio_router.core.framing import CLOSE, MESSAGE_TOO_BIG, Frame
-from trio_router.core.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.core.relay.filter import FORWARD, Decision, FilterEvent
 from trio_router.core.relay.replay import ReplayBuffer
-from trio_router.leg import Leg, Signal
+from trio_router.core.session.outcome import Cause, CloseInfo, End, Side, Traffic
+from trio_router.core.websocket.buffer import FrameBuffer
+from trio_router.core.websocket.frames import CLOSE, MESSAGE_TOO_BIG, Frame
+from trio_router.net.connection import Connection, Signal
 from trio_router.relay.writer import Writer
 
 #: Pings and pongs in one read: each is looked at, and nobody needs so many.
@@ -47,11 +47,11 @@ class Pump(Writer):
         "_held",
         "_messages",
         "_paused",
+        "buffer",
         "close_received",
         "end",
         "eof",
         "filter",
-        "flow",
         "mate",
         "notify",
         "replay",
@@ -62,7 +62,7 @@ class Pump(Writer):
     def __init__(
         self,
         side: Side,
-        flow: Flow,
+        buffer: FrameBuffer,
         filter: Filter = forward_all,
         notify: Callable[[FilterEvent], None] = nothing,
         *,
@@ -71,10 +71,10 @@ class Pump(Writer):
     ) -> None:
         super().__init__(slow_seconds)
         self.side = side
-        self.flow = flow
+        self.buffer = buffer
         self.filter = filter
         self.notify = notify
-        self.source: Leg | None = None
+        self.source: Connection | None = None
         self.mate: Pump | None = None  # the other direction; while it has no source, this one's task writes for it
         self.replay = replay
         self.end: End | None = None
@@ -92,44 +92,44 @@ class Pump(Writer):
     @property
     def traffic(self) -> Traffic:
         """What it carried so far, over all its sources and sinks."""
-        scanner = self.flow.scanner
+        scanner = self.buffer.scanner
         return Traffic(self.bytes, self._frames + scanner.frames, self._messages + scanner.messages)
 
     # The path of a frame
 
     @property
-    def wanted(self) -> int:
+    def sizehint(self) -> int:
         """At most so many bytes are wanted now."""
-        return self.flow.wanted
+        return self.buffer.sizehint
 
     @property
     def missing(self) -> int:
         """So many bytes must come before anything can go on; 0 if any byte may help."""
-        return self.flow.missing
+        return self.buffer.missing
 
-    def room(self) -> memoryview:
+    def get_buffer(self) -> memoryview:
         """Where the source puts what it reads."""
-        return self.flow.room()
+        return self.buffer.get_buffer()
 
-    def took(self, n: int) -> Signal | None:
+    def buffer_updated(self, n: int) -> Signal | None:
         """The source put ``n`` bytes into the room: forward what may go. 0 is the end of the stream."""
-        flow = self.flow
+        buffer = self.buffer
         if not n:
             self.eof = True
-            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._why())
+            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._broken_reason())
             return Signal.ENDED
-        flow.feed(n)
-        if flow.event is not None:
-            self._inspect(flow)
-        if flow.error is not None and self.end is None:
-            cause = Cause.TOO_BIG if flow.error.code == MESSAGE_TOO_BIG else Cause.PROTOCOL_ERROR
-            self.end = End(self.side, cause, detail=flow.error.reason)
-        if self._cut_through is not None and not flow.at_boundary:
+        buffer.feed(n)
+        if buffer.event is not None:
+            self._inspect(buffer)
+        if buffer.error is not None and self.end is None:
+            cause = Cause.TOO_BIG if buffer.error.code == MESSAGE_TOO_BIG else Cause.PROTOCOL_ERROR
+            self.end = End(self.side, cause, detail=buffer.error.reason)
+        if self._cut_through is not None and not buffer.at_boundary:
             self._apply(self._cut_through())
-        out = flow.take()
+        out = buffer.take()
         if out:
             self._forward(out)
-        if self._injected and flow.at_boundary:
+        if self._injected and buffer.at_boundary:
             self._put_injected()
         if self.replay is not None:
             self._account(self.replay)
@@ -139,31 +139,31 @@ class Pump(Writer):
 
     def _account(self, replay: ReplayBuffer) -> None:
         """Bound what all sessions without a replica hold together."""
-        if not replay.account(self.flow.held) and self.end is None:
+        if not replay.account(self.buffer.held) and self.end is None:
             self.end = End(Side.ROUTER, Cause.OVERLOADED, detail="too much is held for sessions that wait")
 
-    def _inspect(self, flow: Flow) -> None:
+    def _inspect(self, buffer: FrameBuffer) -> None:
         """Have each frame that the scanner stops at decided."""
         controls = 0
-        while (found := flow.event) is not None:
+        while (found := buffer.event) is not None:
             controls += found.opcode >= CLOSE
             if controls > CONTROLS_PER_READ:
                 # Also where they are a replica's: so many are the answers to a client's pings, and no fault of its own.
                 self.end = End(Side.CLIENT, Cause.PROTOCOL_ERROR, detail="too many control frames")
-                flow.resume(keep=False, stop=True)
+                buffer.resume(keep=False, stop=True)
                 return
-            decision = self.filter(found, flow.payload, flow.scanner.frames)
+            decision = self.filter(found, buffer.payload, buffer.scanner.frames)
             if decision.hold:
-                self._hold(flow)
+                self._hold(buffer)
             keep = self._apply(decision)
-            flow.resume(keep=keep, stop=self.end is not None)
+            buffer.resume(keep=keep, stop=self.end is not None)
 
-    def _hold(self, flow: Flow) -> None:
+    def _hold(self, buffer: FrameBuffer) -> None:
         """Keep this frame back; what stands before it goes first."""
-        before = flow.cut_before()
+        before = buffer.cut_before()
         self.bytes += len(before)
         self._put(memoryview(before))
-        self._held.append(flow.whole())
+        self._held.append(buffer.whole())
 
     def _apply(self, decision: Decision) -> bool:
         """Do what was decided; returns whether the frame goes on."""
@@ -181,50 +181,50 @@ class Pump(Writer):
 
     def _forward(self, out: memoryview) -> None:
         if self.replay is not None:
-            self._keep(self.replay, out)
+            self._keep_for_replay(self.replay, out)
         sink = self.sink
         if sink is None or self.closed:
-            self.flow.release(out if self.flow.own_memory else None)
+            self.buffer.release(out if self.buffer.own_memory else None)
             return
         size = len(out)
         self.bytes += size
         sent = 0 if self.outbox else sink.send_nowait(out)
-        if not self.flow.own_memory:
+        if not self.buffer.own_memory:
             if sent < size:  # the scratch belongs to the next direction in a moment
                 self.outbox.append(memoryview(bytes(out[sent:])))
         elif sent < size:
             self.outbox.append(out[sent:])
-            self.flow.release()
+            self.buffer.release()
         else:
-            self.flow.release(out)
+            self.buffer.release(out)
 
-    def _keep(self, replay: ReplayBuffer, out: memoryview) -> None:
+    def _keep_for_replay(self, replay: ReplayBuffer, out: memoryview) -> None:
         replay.append(out)
         if self.sink is not None:
             replay.enforce()
 
-    def _why(self) -> str:
-        return (self.source.why_gone if self.source else "") or "end of stream without a close frame"
+    def _broken_reason(self) -> str:
+        return (self.source.broken_reason if self.source else "") or "end of stream without a close frame"
 
     # Sources and sinks, which may be exchanged
 
-    def join(self, mate: Pump, *, source: Leg | None = None, sink: Leg | None = None) -> None:
+    def join(self, mate: Pump, *, source: Connection | None = None, sink: Connection | None = None) -> None:
         """Begin with these ends; ``mate`` is the other direction."""
         self.mate, self.source, self.sink = mate, source, sink
 
-    def read_from(self, source: Leg | None, flow: Flow | None = None) -> None:
+    def read_from(self, source: Connection | None, buffer: FrameBuffer | None = None) -> None:
         """Another source, with a frame buffer of its own; None: nothing is read until there is one."""
         self.source = source
-        if flow is not None:
-            self._frames += self.flow.scanner.frames
-            self._messages += self.flow.scanner.messages
-            self.flow = flow
+        if buffer is not None:
+            self._frames += self.buffer.scanner.frames
+            self._messages += self.buffer.scanner.messages
+            self.buffer = buffer
             self.end = None
             self.eof = False
             self.close_received = None
         self._held.clear()
 
-    def write_to(self, sink: Leg | None) -> None:
+    def write_to(self, sink: Connection | None) -> None:
         """Another sink: it is written all that was kept. None: keep what comes until there is one."""
         self.sink = sink
         self.close_sent = None
@@ -241,7 +241,7 @@ class Pump(Writer):
         self, *, watch: frozenset[int], hold_bytes: int, message_bytes: int, cut_through: Callable[[], Decision] | None
     ) -> None:
         """How frames are treated from the next one on. ``cut_through`` decides about one too long to be stopped at."""
-        self.flow.scanner.set_rules(watch=watch, hold_bytes=hold_bytes, max_message_bytes=message_bytes)
+        self.buffer.scanner.set_rules(watch=watch, hold_bytes=hold_bytes, max_message_bytes=message_bytes)
         self._cut_through = cut_through
 
     def drop_replay(self) -> None:
@@ -266,7 +266,7 @@ class Pump(Writer):
     @property
     def at_boundary(self) -> bool:
         """See `Writer`."""
-        return self.flow.at_boundary
+        return self.buffer.at_boundary
 
     @property
     def dried_up(self) -> bool:
@@ -275,7 +275,7 @@ class Pump(Writer):
 
     def written(self, data: memoryview) -> None:
         """See `Writer`."""
-        self.flow.release(data)
+        self.buffer.release(data)
 
     @property
     def _writes_for_mate(self) -> bool:
@@ -328,7 +328,7 @@ class Pump(Writer):
             self._paused = False
         if hung_up:
             self.eof = True
-            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._why())
+            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._broken_reason())
 
     @property
     def reading(self) -> bool:

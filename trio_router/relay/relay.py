@@ -15,15 +15,15 @@ from typing import Final
 
 import trio
 
-from trio_router.core.closing import farewell
 from trio_router.core.dialects import Conversation, Dialect
-from trio_router.core.framing import TEXT, frame
-from trio_router.core.outcome import Cause, End, Phase, Side
 from trio_router.core.relay.filter import FilterEvent, FrameFilter
 from trio_router.core.relay.timing import Timing
+from trio_router.core.session.closing import close_plan
+from trio_router.core.session.outcome import Cause, End, Phase, Side
 from trio_router.core.session.state import SessionEvent, SessionState
-from trio_router.keeper import Appointment, Check
-from trio_router.leg import Leg
+from trio_router.core.websocket.frames import TEXT, frame
+from trio_router.net.connection import Connection
+from trio_router.net.timers import Callback, TimerHandle
 from trio_router.relay.attempt import Attempt, Connector
 from trio_router.relay.first_message import read_in_pieces
 from trio_router.relay.pair import Pair
@@ -63,7 +63,7 @@ class Relay:
         "timing",
     )
 
-    def __init__(self, client: Leg, dialect: Dialect, conversation: Conversation, parts: RelayParts) -> None:
+    def __init__(self, client: Connection, dialect: Dialect, conversation: Conversation, parts: RelayParts) -> None:
         self.conversation = conversation
         self.state = SessionState()
         self.timing = Timing(trio.current_time())
@@ -73,13 +73,13 @@ class Relay:
         to_replica, to_client = make_pumps(parts, self._filter, self._on_event)
         self.pair = Pair(client, to_replica, to_client, self._filter)
         self._apply_conduct()
-        self._handles: list[Appointment] = []
+        self._handles: list[TimerHandle] = []
         self._connector: Connector | None = None
         self._attempt: Attempt | None = None
         self._connecting: trio.CancelScope | None = None
         self._first_message: trio.Event | None = trio.Event() if dialect.client_speaks_first else None
         self._scope: trio.CancelScope | None = None
-        self._suspicion: Appointment | None = None  # a sign of life of the replica is waited for
+        self._suspicion: TimerHandle | None = None  # a sign of life of the replica is waited for
 
     def __repr__(self) -> str:
         return f"<Relay {self.state} {self.pair.to_replica} {self.pair.to_client}>"
@@ -286,14 +286,14 @@ class Relay:
             return End(end.side, Cause.CLOSED, end.close)
         return end
 
-    async def _ended(self, end: End, source: Leg | None) -> None:
+    async def _ended(self, end: End, source: Connection | None) -> None:
         """The direction from ``source`` has ended, or there is none: say what is to be said, and let it be written."""
         self.stop(end)
         await self.pair.flush()
         if end.cause in OFFENCES and source is not None and source.side is end.side:
             back = self.pair.to_client if source is self.pair.client else self.pair.to_replica
             if back.closed:  # it is not while a frame is being cut through to the offender
-                await source.hear_out()
+                await source.linger_until_eof()
 
     def stop(self, end: End) -> None:
         """End the session, unless it is ending already. Returns at once; `run` returns when both sides have been told."""
@@ -304,7 +304,7 @@ class Relay:
         self.pair.to_replica.wake()
         if self._scope is not None:
             self._scope.deadline = trio.current_time() + self._parts.timeouts.close_seconds
-        plan = farewell(end, other_told=self.pair.was_closed(against=end.side))
+        plan = close_plan(end, other_told=self.pair.was_closed(against=end.side))
         self.pair.close(plan, self.conversation, end.retry_after)
         if self._first_message is not None:
             self._first_message.set()
@@ -319,7 +319,7 @@ class Relay:
         since = trio.current_time()
         self.pair.ping_replica()
         due = since + self._parts.timeouts.suspect_seconds
-        self._suspicion = self._parts.timers.add(lambda _: self._check_suspect(attempt, since), at=due)
+        self._suspicion = self._parts.timers.call_at(lambda _: self._check_suspect(attempt, since), at=due)
 
     # Timers
 
@@ -327,8 +327,8 @@ class Relay:
     def _reply_seconds(self) -> float:
         return self._dialect.first_reply_seconds or self._parts.timeouts.first_reply_seconds
 
-    def _call_at(self, check: Check, at: float) -> None:
-        self._handles.append(self._parts.timers.add(check, at=at))
+    def _call_at(self, check: Callback, at: float) -> None:
+        self._handles.append(self._parts.timers.call_at(check, at=at))
 
     def _cancel_handles(self, *, keep: int) -> None:
         for handle in self._handles[keep:]:
@@ -360,7 +360,7 @@ class Relay:
         self._suspicion = None
         if attempt is not self._attempt or self.state.end is not None or not self.pair.to_client.reading:
             return
-        if attempt.connection.pulse.heard_at > since:
+        if attempt.connection.keepalive.last_received_at > since:
             return
         assert self._connector is not None
         if self._connector.is_unhealthy(attempt):

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from trio_router.core.budget import ByteBudget
 from trio_router.core.config import LimitsConfig, TimeoutsConfig
 from trio_router.core.dialects import Dialect
-from trio_router.core.flow import Flow, Scratch
-from trio_router.core.frames import WATCH_ALL, WATCH_CONTROL, FrameScanner
-from trio_router.core.framing import BINARY, MAX_HEADER_BYTES
-from trio_router.core.outcome import Side
 from trio_router.core.relay.filter import FilterEvent, FrameFilter
 from trio_router.core.relay.replay import ReplayBuffer
+from trio_router.core.session.outcome import Side
 from trio_router.core.session.state import Conduct, Hold, Inspection, Replay
-from trio_router.keeper import Keeper
+from trio_router.core.websocket.budget import ByteBudget
+from trio_router.core.websocket.buffer import FrameBuffer, Scratch
+from trio_router.core.websocket.frames import BINARY, MAX_HEADER_BYTES
+from trio_router.core.websocket.scanner import WATCH_ALL, WATCH_CONTROL, FrameScanner
+from trio_router.net.timers import Timers
 from trio_router.relay.pair import Pair
 from trio_router.relay.pump import Pump
 
@@ -31,11 +31,11 @@ class RelayParts:
     timeouts: TimeoutsConfig
     limits: LimitsConfig
     scratch: Scratch
-    timers: Keeper
+    timers: Timers
     unplaced: ByteBudget
 
 
-def frame_buffer(parts: RelayParts, side: Side) -> Flow:
+def frame_buffer(parts: RelayParts, side: Side) -> FrameBuffer:
     """A fresh one for what comes from ``side``; `apply_conduct` sets its rules."""
     limits = parts.limits
     scanner = FrameScanner(
@@ -44,7 +44,7 @@ def frame_buffer(parts: RelayParts, side: Side) -> Flow:
         max_message_bytes=limits.client_message_bytes if side is Side.CLIENT else limits.replica_message_bytes,
         watch=WATCH_ALL,
     )
-    return Flow(scanner, parts.scratch, masked=side is Side.CLIENT)
+    return FrameBuffer(scanner, parts.scratch, masked=side is Side.CLIENT)
 
 
 def make_pumps(

@@ -9,9 +9,9 @@ from typing import Final
 
 import trio
 
-from trio_router.core.liveness import Delivery
-from trio_router.core.outcome import Cause, CloseInfo, End
-from trio_router.leg import Leg
+from trio_router.core.session.liveness import Delivery
+from trio_router.core.session.outcome import Cause, CloseInfo, End
+from trio_router.net.connection import Connection
 
 #: Beside the bytes that wait: how long a sink may accept nothing.
 _SLOW_DETAIL: Final = "accepted no byte for {seconds:g} s"
@@ -33,7 +33,7 @@ class Writer:
     )
 
     def __init__(self, slow_seconds: float) -> None:
-        self.sink: Leg | None = None
+        self.sink: Connection | None = None
         self.bytes = 0  # written or waiting to be written, the source's frames only
         self.outbox: list[memoryview] = []  # what the sink has not accepted yet, in order
         self.close_sent: CloseInfo | None = None  # the close frame that went to the sink, or is about to
@@ -74,7 +74,7 @@ class Writer:
         Where a close was sent before, or the sink is broken, nothing happens.
         """
         sink = self.sink
-        if sink is None or sink.gone or self.close_sent is not None or self.closed or self._closing:
+        if sink is None or sink.broken or self.close_sent is not None or self.closed or self._closing:
             return
         self.close_sent = close
         if not self.at_boundary and self.dried_up:
@@ -127,7 +127,7 @@ class Writer:
             self._flushing = None
         return None
 
-    async def _write_some(self, sink: Leg) -> None:
+    async def _write_some(self, sink: Connection) -> None:
         data = self.outbox[0]
         sent = await sink.send_some(data)
         if self.outbox and self.outbox[0] is data:  # the sink may have been exchanged meanwhile

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trio_router.admission import Admission
-from trio_router.core.balancing import PolicyFactory
-from trio_router.core.book import SessionBook
-from trio_router.core.budget import ByteBudget
 from trio_router.core.config import RouterConfig
 from trio_router.core.dialects import Dialect, make_dialect
 from trio_router.core.events import Events
-from trio_router.core.flow import Scratch
-from trio_router.core.registry import ReplicaRegistry
-from trio_router.core.totals import RefusalTotals, SuspectSessions
-from trio_router.eventlog import fan_out
-from trio_router.identity import Identities
-from trio_router.keeper import Keeper
-from trio_router.poller import Poller
+from trio_router.core.replicas.balancing import PolicyFactory
+from trio_router.core.replicas.registry import ReplicaRegistry
+from trio_router.core.session.table import SessionTable
+from trio_router.core.websocket.budget import ByteBudget
+from trio_router.core.websocket.buffer import Scratch
+from trio_router.net.poller import Poller
+from trio_router.net.timers import Timers
+from trio_router.operations.log_events import fan_out
+from trio_router.operations.totals import RefusalTotals, SuspectSessions
 from trio_router.relay.rules import RelayParts
-from trio_router.upstream import Dialler
+from trio_router.replicas.connector import ReplicaConnector
+from trio_router.scheduling.admission import Admission
+from trio_router.scheduling.identity import Identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Services:
     registry: ReplicaRegistry
     admission: Admission
     identities: Identities
-    book: SessionBook
+    session_table: SessionTable
     poller: Poller
-    keeper: Keeper
-    dialler: Dialler
+    timers: Timers
+    connector: ReplicaConnector
     relay_parts: RelayParts
     dialects: dict[str, Dialect]
     events: Events
@@ -57,21 +57,21 @@ def make_services(
         ValueError: a ``balance`` or a dialect that is neither the router's own nor given.
     """
     registry = registry or ReplicaRegistry(config, policies=policies)
-    poller, keeper = Poller(), Keeper()
+    poller, timers = Poller(), Timers()
     identities = Identities(config, registry)
-    book = SessionBook()
+    session_table = SessionTable()
     return Services(
         config=config,
         registry=registry,
         admission=Admission(config, registry, identities),
         identities=identities,
-        book=book,
+        session_table=session_table,
         poller=poller,
-        keeper=keeper,
-        dialler=Dialler(config, poller, keeper),
+        timers=timers,
+        connector=ReplicaConnector(config, poller, timers),
         relay_parts=RelayParts(
-            config.timeouts, config.limits, Scratch(), keeper, ByteBudget(config.limits.unplaced_bytes)
+            config.timeouts, config.limits, Scratch(), timers, ByteBudget(config.limits.unplaced_bytes)
         ),
         dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
-        events=fan_out((RefusalTotals(book), SuspectSessions(book), *events)),
+        events=fan_out((RefusalTotals(session_table), SuspectSessions(session_table), *events)),
     )

@@ -14,14 +14,14 @@ import trio
 from trio_router.core.config import StreamConfig
 from trio_router.core.dialects import Dialect, FirstMessage
 from trio_router.core.errors import DialError
-from trio_router.core.head import Headers, RequestHead
-from trio_router.core.health import ReplicaStatus
-from trio_router.core.outcome import Cause, End, Side, Try
-from trio_router.core.registry import Slot
-from trio_router.core.replica import Replica
-from trio_router.core.upgrade import Upgrade
+from trio_router.core.http.head import Headers, RequestHead
+from trio_router.core.http.upgrade import Upgrade
+from trio_router.core.replicas.health import ReplicaStatus
+from trio_router.core.replicas.registry import Slot
+from trio_router.core.replicas.replica import Replica
+from trio_router.core.session.outcome import Cause, End, FailedAttempt, Side
 from trio_router.relay import Attempt, Progress
-from trio_router.scheduling import Visit
+from trio_router.scheduling.scheduler import Visit
 from trio_router.session.context import Services
 from trio_router.session.tries import Failure, Tries
 
@@ -71,7 +71,7 @@ class Placement:
         return self._slot.replica if self._slot else None
 
     @property
-    def tries(self) -> tuple[Try, ...]:
+    def tries(self) -> tuple[FailedAttempt, ...]:
         """Replicas that did not take the session."""
         return self._tries.log
 
@@ -149,7 +149,7 @@ class Placement:
         self._services.admission.committed(self.visit)
         self._services.identities.committed(self.visit, replica)
         for failure in self._tries.blameworthy():
-            self._blame(failure.replica, failure.why, client=self._address, opened=False)
+            self._record_failure(failure.replica, failure.why, client=self._address, opened=False)
 
     def is_unhealthy(self, attempt: Attempt) -> bool:
         """See `relay.Connector`."""
@@ -164,7 +164,7 @@ class Placement:
             return
         replica, by_replica = self._slot.replica, end.side is Side.REPLICA
         if by_replica and end.cause in FAILURES:
-            self._blame(replica, end.detail or end.cause, client=self._address, opened=self._committed)
+            self._record_failure(replica, end.detail or end.cause, client=self._address, opened=self._committed)
         elif by_replica and end.cause is Cause.REJECTED:
             self._services.registry.session_rejected(replica, now=trio.current_time())
         elif self._committed:
@@ -216,7 +216,7 @@ class Placement:
             progress.dialling()
         registry, replica = self._services.registry, slot.replica
         try:
-            dialled = await self._services.dialler.dial(replica.endpoint, self._upgrade)
+            connected = await self._services.connector.connect(replica.endpoint, self._upgrade)
         except DialError as exc:
             end = self._dial_failed(replica, exc)
             self._release()
@@ -229,7 +229,7 @@ class Placement:
         self._tries.told(replica)
         registry.slot_connected(slot, now=now)
         self._tell_refusing(registry.request_accepted(replica, now=now))
-        return Attempt(slot, dialled.leg, dialled.subprotocol, dialled.headers)
+        return Attempt(slot, connected.connection, connected.subprotocol, connected.headers)
 
     def _dial_failed(self, replica: Replica, error: DialError) -> End | None:
         """An End: there is no sense in asking others."""
@@ -263,7 +263,7 @@ class Placement:
         """It is the replica's own failure; or it may be the message's: then others are preferred until that is clear."""
         if failure.kind is None:
             client = self._address if failure.connected else None
-            self._blame(failure.replica, failure.why, client=client, opened=False)
+            self._record_failure(failure.replica, failure.why, client=client, opened=False)
         else:
             self._services.registry.suspect(failure.replica, failure.why, now=trio.current_time())
 
@@ -271,7 +271,7 @@ class Placement:
         for replica in changed:
             self._services.events.replica_refusing(replica)
 
-    def _blame(self, replica: Replica, why: str, *, client: str | None, opened: bool) -> None:
+    def _record_failure(self, replica: Replica, why: str, *, client: str | None, opened: bool) -> None:
         registry, events = self._services.registry, self._services.events
         now, ejected_until = trio.current_time(), replica.ejected_until
         if registry.session_failed(replica, why, now=now, opened=opened, client=client):

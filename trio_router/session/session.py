@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import trio
 
 from trio_router.core.config import StreamConfig
-from trio_router.core.head import Headers, RequestHead, end_to_end, forwarded_headers
-from trio_router.core.outcome import Cause, End, Outcome, Phase, Side, Traffic, Try
-from trio_router.core.replica import Replica
-from trio_router.core.upgrade import Upgrade
-from trio_router.handshake import HeadStream, accept_client, reject_client
-from trio_router.leg import Leg, make_leg
-from trio_router.logs import get_logger
+from trio_router.core.http.head import Headers, RequestHead, end_to_end, forwarded_headers
+from trio_router.core.http.upgrade import Upgrade
+from trio_router.core.replicas.replica import Replica
+from trio_router.core.session.outcome import Cause, End, FailedAttempt, Outcome, Phase, Side, Traffic
+from trio_router.http.handshake import HeadStream, accept_client, reject_client
+from trio_router.net.connection import Connection, make_connection
+from trio_router.operations.logging import get_logger
 from trio_router.relay import Attempt, Relay
 from trio_router.session.context import Services
 from trio_router.session.placement import Placement
@@ -115,14 +115,14 @@ class Session:
         return self._placement.replica.label if self._placement.replica else None
 
     @property
-    def tries(self) -> tuple[Try, ...]:
+    def tries(self) -> tuple[FailedAttempt, ...]:
         """Replicas that did not take it."""
         return self._placement.tries
 
     @property
     def key(self) -> str | None:
         """Its affinity key."""
-        return self._placement.visit.wish.key
+        return self._placement.visit.slot_request.key
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(from the client, from the replica) so far."""
@@ -143,7 +143,7 @@ class Session:
 
     async def run(self) -> None:
         """Live. Returns when all is closed and given back; raises only `trio.Cancelled`."""
-        self._services.book.add(self)
+        self._services.session_table.add(self)
         end = End(Side.ROUTER, Cause.CANCELLED)
         try:
             client = await self._shake_hands()
@@ -159,7 +159,7 @@ class Session:
                     await trio.aclose_forcefully(self._arrival.stream)
             self._account(end, replica)
 
-    async def _shake_hands(self) -> Leg | End:
+    async def _shake_hands(self) -> Connection | End:
         """The client's connection after its handshake; where the dialect allows it, a replica has been asked before."""
         arrival = self._arrival
         assert arrival is not None
@@ -171,7 +171,7 @@ class Session:
         if not accepted:
             return first if isinstance(first, End) else End(Side.CLIENT, Cause.HANDSHAKE_FAILED)
         self._arrival = None
-        return make_leg(arrival.stream, Side.CLIENT, self._services.poller, arrival.head.early)
+        return make_connection(arrival.stream, Side.CLIENT, self._services.poller, arrival.head.early)
 
     async def _answer(self, arrival: Arrival, first: Attempt | End | None) -> bool:
         """Answer the client's upgrade request, within the handshake timeout."""
@@ -190,7 +190,7 @@ class Session:
             return False
         return await accept_client(arrival.head, arrival.request, subprotocol=chosen, headers=extra, seconds=seconds)
 
-    def _relay_for(self, client: Leg) -> Relay:
+    def _relay_for(self, client: Connection) -> Relay:
         self._services.events.session_opened(self)
         self._relay = Relay(client, self._dialect, self._conversation, self._services.relay_parts)
         if self._stopped is not None:  # while it was shaking hands
@@ -215,12 +215,12 @@ class Session:
             replica=replica,
             tries=self.tries,
             path=self._path,
-            preset=self._placement.visit.wish.preset,
+            preset=self._placement.visit.slot_request.preset,
             request_id=self._request_id,
             queue_seconds=timing.queue_seconds if timing else None,
             dial_seconds=timing.dial_seconds if timing else None,
             first_frame_seconds=timing.first_frame_seconds if timing else None,
             first_media_seconds=timing.first_media_seconds if timing else None,
         )
-        self._services.book.end(self, outcome)
+        self._services.session_table.end(self, outcome)
         self._services.events.session_ended(self, outcome)

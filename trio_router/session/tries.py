@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from trio_router.core.errors import DialError
-from trio_router.core.outcome import Cause, CloseInfo, End, Side, Try
-from trio_router.core.replica import Replica
+from trio_router.core.replicas.replica import Replica
+from trio_router.core.session.outcome import Cause, CloseInfo, End, FailedAttempt, Side
 
 #: A message is said to the same replica at most so often.
 TELLINGS: Final = 2
@@ -40,7 +40,7 @@ class Tries:
     __slots__ = ("_attempts", "_closes", "_deferred", "_failed", "_refused", "_told", "log")
 
     def __init__(self, attempts: int) -> None:
-        self.log: tuple[Try, ...] = ()
+        self.log: tuple[FailedAttempt, ...] = ()
         self._attempts = attempts
         self._told: Counter[Replica] = Counter()
         self._refused: Counter[Replica] = Counter()
@@ -54,7 +54,7 @@ class Tries:
 
     def refused(self, replica: Replica, why: str, close: CloseInfo | None) -> None:
         """It is up and has no room."""
-        self.log = (*self.log, Try(replica.label, why))
+        self.log = (*self.log, FailedAttempt(replica.label, why))
         self._refused[replica] += 1
         self._closes.append(close)
 
@@ -71,7 +71,7 @@ class Tries:
         return self._note(Failure(replica, str(error), kind, error.reached))
 
     def _note(self, failure: Failure) -> Failure:
-        self.log = (*self.log, Try(failure.replica.label, failure.why))
+        self.log = (*self.log, FailedAttempt(failure.replica.label, failure.why))
         self._failed.append(failure)
         if failure.kind is not None:
             self._deferred.append(failure)

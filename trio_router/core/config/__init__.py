@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .blocks import (
+from trio_router.core.config.blocks import (
     AffinityConfig,
     EjectionConfig,
     LimitsConfig,
@@ -18,10 +18,10 @@ from .blocks import (
     TimeoutsConfig,
     TlsConfig,
 )
-from .file import ConfigFile, parse_config, read_config
-from .models import ReplicaEndpoint, RouterConfig
-from .schema import config_schema
-from .shape import file_shape
+from trio_router.core.config.file import ConfigFile, parse_config, read_config
+from trio_router.core.config.models import ReplicaEndpoint, RouterConfig
+from trio_router.core.config.schema import config_schema
+from trio_router.core.config.shape import file_shape
 
 __all__ = [
     "AffinityConfig",

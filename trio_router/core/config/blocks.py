@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from .units import with_unit
+from trio_router.core.config.units import with_unit
 
 T = TypeVar("T")
 if TYPE_CHECKING:  # a checker lets any sequence in, a list too; what is kept is a tuple
@@ -90,16 +90,16 @@ class TimeoutsConfig(Block):
         description="For the closing handshake, once one side has ended; then the sockets are dropped.",
     )
     ping_interval_seconds: Seconds = Field(
-        default=20.0, description="A leg that was silent for so long is sent a ping."
+        default=20.0, description="A connection that was silent for so long is sent a ping."
     )
     dead_peer_seconds: Seconds = Field(
         default=60.0,  # busy GPU servers answer pings late: any frame is life
-        description="A leg that gave no frame of any kind for so long is dead. Trap: a replica whose event loop is "
+        description="A connection that gave no frame of any kind for so long is dead. Trap: a replica whose event loop is "
         "blocked by its GPU answers no pings; keep this well above its longest pause.",
     )
     slow_seconds: Seconds = Field(
         default=30.0,
-        description="A leg that accepted not one byte for so long while data waits is given up, which frees the GPU.",
+        description="A connection that accepted not one byte for so long while data waits is given up, which frees the GPU.",
     )
     suspect_seconds: Seconds = Field(
         default=5.0,

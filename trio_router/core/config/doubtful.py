@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from .models import RouterConfig
+from trio_router.core.config.models import RouterConfig
 
 Doubt = tuple[tuple[str | int, ...], str]
 

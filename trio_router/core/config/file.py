@@ -12,16 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trio_router.core.config.doubtful import doubts
+from trio_router.core.config.hints import unknown_key, unknown_top_key
+from trio_router.core.config.messages import Complaint, duplicate_urls
+from trio_router.core.config.models import RouterConfig
+from trio_router.core.config.nodes import Document
+from trio_router.core.config.secret_files import ReadFile, SecretFiles
+from trio_router.core.config.shape import BLOCKS, HEALTH_CHECK, IN_FILE, dotted
+from trio_router.core.config.substitution import Substitution
 from trio_router.core.errors import ConfigError, Place, Problem
-
-from .doubtful import doubts
-from .hints import unknown_key, unknown_top_key
-from .messages import Complaint, duplicate_urls
-from .models import RouterConfig
-from .nodes import Document
-from .secret_files import ReadFile, SecretFiles
-from .shape import BLOCKS, HEALTH_CHECK, IN_FILE, dotted
-from .substitution import Substitution
 
 __all__ = ["HEALTH_CHECK", "ConfigFile", "parse_config", "read_config"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-from .shape import all_keys, keys_at
+from trio_router.core.config.shape import all_keys, keys_at
 
 #: What other routers, and earlier versions, call it.
 RENAMED: Final = {"line": "queue", "backends": "replicas", "upstreams": "replicas"}

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .hints import unknown_key
-from .models import bare_url
-from .shape import SECRETS, dotted, file_location
+from trio_router.core.config.hints import unknown_key
+from trio_router.core.config.models import bare_url
+from trio_router.core.config.shape import SECRETS, dotted, file_location
 
 _DUPLICATE: Final = re.compile(r"Duplicate (\w+) (['\"])(.*)\2")
 _KEY_FIRST: Final = re.compile(r"([a-z_]+)(?:\[(\d+)\])?(?:\.([a-z_]+))?\b")

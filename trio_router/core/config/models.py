@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from .blocks import (
+from trio_router.core.config.blocks import (
     AffinityConfig,
     BalanceName,
     Block,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .models import RouterConfig
-from .shape import BLOCKS, HEALTH_CHECK, SECRETS
-from .units import BYTES_PATTERN, SECONDS_PATTERN
+from trio_router.core.config.models import RouterConfig
+from trio_router.core.config.shape import BLOCKS, HEALTH_CHECK, SECRETS
+from trio_router.core.config.units import BYTES_PATTERN, SECONDS_PATTERN
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 #: A text with a variable in it may become anything.

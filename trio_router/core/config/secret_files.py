@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .shape import HIDDEN, SECRETS, keys_at
+from trio_router.core.config.shape import HIDDEN, SECRETS, keys_at
 
 #: Given a path, the text of that file. Raises OSError, or UnicodeDecodeError.
 ReadFile = Callable[[str], str]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from .models import RouterConfig
+from trio_router.core.config.models import RouterConfig
 
 #: key in the file's ``health_check`` block -> field of RouterConfig
 HEALTH_CHECK: Final = {

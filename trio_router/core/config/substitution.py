@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from .nodes import Loader
+from trio_router.core.config.nodes import Loader
 
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .base import Conversation, Dialect, FirstMessage, Message, Verdict
-from .dreamverse import Dreamverse
-from .fastvideo import FastVideo
-from .opaque import Opaque
+from trio_router.core.dialects.base import Conversation, Dialect, FirstMessage, Message, ReplyVerdict
+from trio_router.core.dialects.dreamverse import Dreamverse
+from trio_router.core.dialects.fastvideo import FastVideo
+from trio_router.core.dialects.opaque import Opaque
 
-__all__ = ["Conversation", "Dialect", "FirstMessage", "Message", "Opaque", "Verdict", "make_dialect"]
+__all__ = ["Conversation", "Dialect", "FirstMessage", "Message", "Opaque", "ReplyVerdict", "make_dialect"]
 
 
 def make_dialect(name: str, given: Mapping[str, Dialect] | None = None) -> Dialect:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
-from trio_router.core.framing import Frame
-from trio_router.core.outcome import CloseInfo
+from trio_router.core.session.outcome import CloseInfo
+from trio_router.core.websocket.frames import Frame
 
 
-class Verdict(Enum):
+class ReplyVerdict(Enum):
     """What a replica's frame or close means."""
 
     PASS = auto()  # give it to the client; the session can still be moved
@@ -52,11 +52,11 @@ class Conversation(Protocol):
         """Read a client's first message (only where the client speaks first)."""
         ...
 
-    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+    def classify_reply(self, frame: Frame, payload: bytes) -> ReplyVerdict:
         """Judge a replica's frame, never a close, before the commit point."""
         ...
 
-    def classify_close(self, close: CloseInfo) -> Verdict:
+    def classify_close(self, close: CloseInfo) -> ReplyVerdict:
         """Judge a close frame before the commit point: COMMIT (it is the answer to this client), REFUSED or FAILED.
 
         It may depend on what `classify_reply` saw before it.
@@ -67,7 +67,7 @@ class Conversation(Protocol):
         """A frame of the client after the commit point, of those that ``client_watch`` names."""
         ...
 
-    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> ReplyVerdict:
         """A text frame of the replica after the commit point, if ``replica_watch`` names them: PASS or FINISHED."""
         ...
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from trio_router.core.frames import WATCH_NOTHING
-from trio_router.core.framing import TEXT, Frame
-
-from .base import Conversation, Verdict
-from .fastvideo import FastVideo, FastVideoConversation, parse_object
+from trio_router.core.dialects.base import Conversation, ReplyVerdict
+from trio_router.core.dialects.fastvideo import FastVideo, FastVideoConversation, parse_object
+from trio_router.core.websocket.frames import TEXT, Frame
+from trio_router.core.websocket.scanner import WATCH_NOTHING
 
 _LEAVE: Final = b"leave"
 
@@ -48,9 +47,9 @@ class DreamverseConversation(FastVideoConversation):
             text = payload()
             self._left = _LEAVE in text and (parse_object(text) or {}).get("type") == _LEAVE.decode()
 
-    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> ReplyVerdict:
         """The end of a stream is not the end of the session."""
-        return Verdict.PASS
+        return ReplyVerdict.PASS
 
     @property
     def may_end(self) -> bool:

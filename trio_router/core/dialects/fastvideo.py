@@ -7,20 +7,19 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from trio_router.core.frames import WATCH_TEXT
-from trio_router.core.framing import TEXT, Frame
+from trio_router.core.dialects.base import Conversation, FirstMessage, Message, ReplyVerdict
+from trio_router.core.dialects.opaque import Opaque
 from trio_router.core.text import printable
-
-from .base import Conversation, FirstMessage, Message, Verdict
-from .opaque import Opaque
+from trio_router.core.websocket.frames import TEXT, Frame
+from trio_router.core.websocket.scanner import WATCH_TEXT
 
 #: Errors before the commit point that are not the replica's answer to what the client said, and what they mean.
 REFUSALS: Final = {
-    "session_rejected": Verdict.REFUSED,
-    "gpu_unavailable": Verdict.REFUSED,
-    "worker_failed": Verdict.FAILED,
-    "upstream_timeout": Verdict.FAILED,
-    "internal_error": Verdict.FAILED,
+    "session_rejected": ReplyVerdict.REFUSED,
+    "gpu_unavailable": ReplyVerdict.REFUSED,
+    "worker_failed": ReplyVerdict.FAILED,
+    "upstream_timeout": ReplyVerdict.FAILED,
+    "internal_error": ReplyVerdict.FAILED,
 }
 FIRST_MESSAGE: Final = "session_init_v2"
 #: 100,000 values take some 20 ms to parse; a session's first message has a few dozen.
@@ -68,24 +67,24 @@ class FastVideoConversation(FastVideo):
         # Escaped, not left out: no preset at all would be let through where only some may be asked for.
         return FirstMessage(client_id=client_id, preset=preset and printable(preset))
 
-    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+    def classify_reply(self, frame: Frame, payload: bytes) -> ReplyVerdict:
         """A position in the replica's own queue is no commitment; a refusal is not shown to the client."""
         if frame.opcode != TEXT or not frame.fin:
             return super().classify_reply(frame, payload)
         fields = parse_object(payload) or {}
         if fields.get("type") == "queue_status":
-            return Verdict.PASS
+            return ReplyVerdict.PASS
         if fields.get("type") == "error":
-            return REFUSALS.get(short_text(fields.get("code")) or "", Verdict.COMMIT)
-        return Verdict.COMMIT
+            return REFUSALS.get(short_text(fields.get("code")) or "", ReplyVerdict.COMMIT)
+        return ReplyVerdict.COMMIT
 
-    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> ReplyVerdict:
         """Look for `ltx2_stream_complete`: after it the server drops TCP without a close frame."""
         if frame.fin and not self._complete:
             text = payload()
             # The search spares parsing all other messages; a prompt may contain the word, so then parse.
             self._complete = _COMPLETE in text and (parse_object(text) or {}).get("type") == _COMPLETE.decode()
-        return Verdict.PASS
+        return ReplyVerdict.PASS
 
     @property
     def may_end(self) -> bool:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Final
 
-from trio_router.core.frames import WATCH_NOTHING
-from trio_router.core.framing import CLOSE, PING, PONG, Frame
-from trio_router.core.outcome import CloseInfo
-
-from .base import Conversation, FirstMessage, Message, Verdict
+from trio_router.core.dialects.base import Conversation, FirstMessage, Message, ReplyVerdict
+from trio_router.core.session.outcome import CloseInfo
+from trio_router.core.websocket.frames import CLOSE, PING, PONG, Frame
+from trio_router.core.websocket.scanner import WATCH_NOTHING
 
 #: Closes with which a server says that it, not the session, is the trouble (RFC 6455 section 7.4.1, IANA's registry):
 #: going away and internal error are failures, restart and try again later are refusals.
-CLOSES: Final = {1001: Verdict.FAILED, 1011: Verdict.FAILED, 1012: Verdict.REFUSED, 1013: Verdict.REFUSED}
+CLOSES: Final = {
+    1001: ReplyVerdict.FAILED,
+    1011: ReplyVerdict.FAILED,
+    1012: ReplyVerdict.REFUSED,
+    1013: ReplyVerdict.REFUSED,
+}
 
 
 class Opaque:
@@ -35,7 +39,7 @@ class Opaque:
     probe_path: str | None = None
     linger_seconds: float = 0.0
 
-    closes: ClassVar[dict[int, Verdict]] = CLOSES
+    closes: ClassVar[dict[int, ReplyVerdict]] = CLOSES
 
     def open(self) -> Conversation:
         """The same for all sessions."""
@@ -45,20 +49,20 @@ class Opaque:
         """Says nothing."""
         return FirstMessage()
 
-    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+    def classify_reply(self, frame: Frame, payload: bytes) -> ReplyVerdict:
         """Any message commits; a ping or pong does not."""
-        return Verdict.PASS if frame.opcode in (CLOSE, PING, PONG) else Verdict.COMMIT
+        return ReplyVerdict.PASS if frame.opcode in (CLOSE, PING, PONG) else ReplyVerdict.COMMIT
 
-    def classify_close(self, close: CloseInfo) -> Verdict:
+    def classify_close(self, close: CloseInfo) -> ReplyVerdict:
         """By its code. Codes that do not blame the server are the replica's answer to this client."""
-        return self.closes.get(close.code or 1005, Verdict.COMMIT)
+        return self.closes.get(close.code or 1005, ReplyVerdict.COMMIT)
 
     def client_says(self, frame: Frame, payload: Callable[[], bytes]) -> None:
         """Nothing is watched."""
 
-    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> ReplyVerdict:
         """Nothing is watched."""
-        return Verdict.PASS
+        return ReplyVerdict.PASS
 
     @property
     def may_end(self) -> bool:

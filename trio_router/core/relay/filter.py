@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from trio_router.core.dialects import Conversation, Verdict
-from trio_router.core.framing import BINARY, CLOSE, CONTINUATION, PING, PONG, Frame, close_fault, frame, parse_close
-from trio_router.core.outcome import Cause, CloseInfo, End, Side
+from trio_router.core.dialects import Conversation, ReplyVerdict
+from trio_router.core.session.outcome import Cause, CloseInfo, End, Side
 from trio_router.core.session.state import SessionState
 from trio_router.core.text import printable
+from trio_router.core.websocket.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    Frame,
+    close_fault,
+    frame,
+    parse_close,
+)
 
 #: Frames that a client may send before it has a replica. Each is looked at: millions of empty ones, or a first message in
 #: fragments of a byte, would keep everybody waiting for seconds. Honest clients send a few.
@@ -24,7 +34,7 @@ EARLY_FRAMES: Final = 10_000
 #: Close codes with which a replica refuses a session that it has not begun (RFC 6455 section 7.4.1, and IANA's registry).
 REFUSING_CODES: Final = frozenset({1012, 1013})
 #: What a replica's message before the commit point says about it.
-_LOST: Final = {Verdict.REFUSED: Cause.REJECTED, Verdict.FAILED: Cause.VANISHED}
+_LOST: Final = {ReplyVerdict.REFUSED: Cause.REJECTED, ReplyVerdict.FAILED: Cause.VANISHED}
 #: Of a refusing message, as much is noted for operators.
 _NOTED_BYTES: Final = 200
 
@@ -124,15 +134,15 @@ class FrameFilter:
         if verdict in _LOST:
             detail = printable(payload[:_NOTED_BYTES].decode(errors="replace"))
             return Decision(end=End(Side.REPLICA, _LOST[verdict], detail=detail))
-        if verdict is Verdict.COMMIT:
+        if verdict is ReplyVerdict.COMMIT:
             self._media_came = self._media_came or found.opcode == BINARY
             return _COMMIT
         if found.opcode >= CLOSE:
             return FORWARD
-        return _HOLD if verdict is Verdict.HOLD else _REPLY
+        return _HOLD if verdict is ReplyVerdict.HOLD else _REPLY
 
     def _after_commit(self, found: Frame, payload: Callable[[], bytes]) -> Decision:
-        if self._conversation.replica_says(found, payload) is Verdict.FINISHED:
+        if self._conversation.replica_says(found, payload) is ReplyVerdict.FINISHED:
             return Decision(forward=True, end=End(Side.ROUTER, Cause.COMPLETED))
         return FORWARD
 
@@ -161,7 +171,7 @@ class FrameFilter:
         if info is None or self._state.conduct.committed:
             return decision
         verdict = self._conversation.classify_close(info)
-        if verdict is Verdict.COMMIT:
+        if verdict is ReplyVerdict.COMMIT:
             return decision
-        cause = Cause.REJECTED if verdict is Verdict.REFUSED else Cause.VANISHED
+        cause = Cause.REJECTED if verdict is ReplyVerdict.REFUSED else Cause.VANISHED
         return Decision(close=info, end=End(Side.REPLICA, cause, info, detail=f"closed with {info}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_router.core.budget import ByteBudget
+from trio_router.core.websocket.budget import ByteBudget
 
 
 class ReplayBuffer:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from trio_router.core.outcome import End, Phase
+from trio_router.core.session.outcome import End, Phase
 
 
 class SessionEvent(Enum):

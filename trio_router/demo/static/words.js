@@ -14,9 +14,9 @@ const ERRORS = {
 const REASONS = {
   no_healthy_replica: "No GPU server is running at the moment.",
   no_replica_reached: "No GPU server could be reached.",
-  line_full: "All GPUs are busy and the queue is full.",
   queue_full: "All GPUs are busy and the queue is full.",
-  line_timeout: "You waited too long: no GPU became free.",
+  queue_full: "All GPUs are busy and the queue is full.",
+  queue_timeout: "You waited too long: no GPU became free.",
   queue_timeout: "You waited too long: no GPU became free.",
   replicas_full: "All GPUs are busy.",
   per_client_limit: "You have too many sessions open.",

@@ -1,0 +1,1 @@
+"""HTTP bytes before the first frame: heads, and the opening handshake."""

@@ -1,0 +1,1 @@
+"""The replicas, what is known of each, and which one is chosen."""

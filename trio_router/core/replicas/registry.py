@@ -1,0 +1,335 @@
+"""The replicas and what is known of each: what sessions, probes and operators report. Nothing here waits, so no lock.
+
+Only the registry changes a `Replica`, here and in its bases: `replica_set` (which there are) and `choice` (who gets a
+slot). Signals come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in one go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from trio_router.core.config import ReplicaEndpoint, RouterConfig
+from trio_router.core.replicas.balancing import PolicyFactory
+from trio_router.core.replicas.choice import ReplicaChoice
+from trio_router.core.replicas.choice import Slot as Slot
+from trio_router.core.replicas.choice import serves as serves
+from trio_router.core.replicas.failures import last_few
+from trio_router.core.replicas.health import ReplicaStatus, Thresholds
+from trio_router.core.replicas.replica import FULL_SECONDS, AdminState, Lingering, Replica, Report
+from trio_router.core.replicas.replica_set import ReplicaDiff
+
+#: A replica that refused so many different clients in a row, while another one accepted somebody, is `refusing`.
+REFUSED_CLIENTS: Final = 3
+#: An upgrade that another replica accepted counts for so long before the first of the refusals.
+ACCEPTED_SECONDS: Final = 60.0
+
+
+class ReplicaRegistry(ReplicaChoice):
+    """All replicas in the order of the configuration.
+
+    ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
+    name, beside the router's own. Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
+    free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
+
+    Raises:
+        ValueError: without any replica, or for a policy that nobody knows.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig | Sequence[ReplicaEndpoint],
+        *,
+        rng: random.Random | None = None,
+        policies: Mapping[str, PolicyFactory] | None = None,
+    ) -> None:
+        if not isinstance(config, RouterConfig):
+            if not config:
+                raise ValueError("a registry needs at least one replica")
+            config = RouterConfig(replicas=tuple(config))
+        super().__init__(config, rng=rng, policies=policies)
+        self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
+        self.on_capacity: Callable[[], None] = lambda: None
+        self.on_loss: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{r.label}={r.health.status}:{r.taken}" for r in self.replicas)
+        return f"<ReplicaRegistry {states}>"
+
+    # What a session reports
+
+    def slot_connected(self, slot: Slot, *, now: float) -> None:
+        """The connection of this slot stands: from now on the replica can count it among its busy ones."""
+        if not slot.released:
+            slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
+            slot.replica.suspected = False
+
+    def release(self, slot: Slot, *, now: float, linger: bool = False) -> None:
+        """Give the slot back, exactly once; a second call does nothing.
+
+        ``linger``: the replica may still be busy with what the session had begun. If it reports on itself, the slot
+        stays taken until a report that was asked for after now says otherwise.
+        """
+        if slot.released:
+            return
+        slot.released = True
+        replica = slot.replica
+        del replica.held_since[slot.number]
+        replica.connected_since.pop(slot.number, None)
+        replica.changed_at = now
+        if linger and replica.report is not None and replica.report.busy is not None:
+            replica.lingering.append(Lingering(now, slot.key))
+        if replica.removing and not replica.held:
+            self._drop(replica)
+        self.on_capacity()
+
+    def session_opened(self, replica: Replica) -> None:
+        """A session passed the commit point there: resets the failed attempts, but not the sessions lost after commit."""
+        replica.sessions_total += 1
+        replica.failures.clear()
+        replica.doubts.clear()
+        if not replica.lost_after_commit:
+            replica.ejections = 0
+
+    def session_ended(self, replica: Replica) -> None:
+        """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
+        replica.deaths.clear()
+        replica.lost_after_commit = False
+        replica.ejections = 0
+
+    def session_rejected(self, replica: Replica, *, now: float) -> None:
+        """It is up but full: not asked again for a moment, unless it reports room."""
+        replica.full_until = now + FULL_SECONDS
+
+    def session_failed(
+        self, replica: Replica, error: str, *, now: float, opened: bool = False, client: str | None = None
+    ) -> bool:
+        """An attempt failed, or the replica died under a session (``opened``: after its commit point).
+
+        ``client`` is the client's address if the failure may be the client's doing, None if it cannot be. Failures of one
+        client alone only make the replica degraded: tried last, and probed at once. With a second client's they count.
+
+        Returns whether its status changed.
+        """
+        self._note(replica, now)
+        replica.failures_total += 1
+        streak = replica.deaths if opened else replica.failures
+        streak.add(client)
+        replica.lost_after_commit |= opened
+        counted = replica.doubts.add(client)
+        # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
+        last = not self._others_usable(replica, now)
+        changed = replica.health.failed(self.thresholds, error, spare=last, times=counted)
+        if streak.count >= self.config.ejection.failures:
+            self._eject(replica, now)
+        self._restore_ejected(now)
+        self.on_loss()
+        return changed
+
+    def suspect(self, replica: Replica, error: str, *, now: float) -> None:
+        """It failed an attempt, and it is not clear yet whose fault that was: it is tried last and probed at once."""
+        self._note(replica, now)
+        replica.suspected = True
+        replica.health.failed(self.thresholds, error, times=0)
+        self.on_loss()
+
+    def suspect_dial(self, replica: Replica, error: str, *, now: float, client: str | None = None) -> None:
+        """A dial timed out: the replica is tried last and probed at once, until a probe is good or a connection stands.
+
+        That alone takes no replica out of service: the handshake is part of a dial, and a client can hold that up. With
+        ``client``, its address, timeouts of different clients in a row count towards ejection as failures do.
+        """
+        self._note(replica, now)
+        replica.failures_total += 1
+        replica.suspected = True
+        replica.health.failed(self.thresholds, error, times=0)
+        if client is not None:
+            replica.failures.add(client)
+            if replica.failures.count >= self.config.ejection.failures:
+                self._eject(replica, now)
+        self._restore_ejected(now)
+        self.on_loss()
+
+    def request_refused(self, replica: Replica, status: int, *, now: float, client: str) -> tuple[Replica, ...]:
+        """It answered an upgrade with ``status`` (4xx). Returns the replicas whose ``refusing`` changed.
+
+        One that gives such an answer to `REFUSED_CLIENTS` different clients in a row while another replica accepts, or
+        accepted lately, is ``refusing``: tried last until it accepts somebody, recovers, or is ordered to be ready.
+        """
+        if not replica.refused_clients:
+            replica.refused_since = now
+        replica.refused_clients = last_few(replica.refused_clients, client, REFUSED_CLIENTS)
+        replica.health.last_error = f"answered upgrades with HTTP {status}"
+        return self._update_refusing()
+
+    def request_accepted(self, replica: Replica, *, now: float) -> tuple[Replica, ...]:
+        """It accepted an upgrade. Returns the replicas whose ``refusing`` changed: it may show up another one."""
+        replica.accepted_at = now
+        changed = self._clear_refusals(replica)
+        return changed + self._update_refusing()
+
+    # What the health loop reports
+
+    def probe_succeeded(
+        self,
+        replica: Replica,
+        *,
+        latency_ms: float | None,
+        wall: float,
+        now: float,
+        report: Report | None = None,
+        remark: str | None = None,
+    ) -> bool:
+        """A good probe; ``report`` is what else the replica said of itself. Returns whether its status changed.
+
+        ``remark``: why something in it could not be used. It is the replica's ``last_error`` then.
+        """
+        self._note(replica, now)
+        before = replica.health.status
+        changed = replica.health.succeeded(self.thresholds, latency_ms=latency_ms, wall=wall, remark=remark)
+        replica.suspected = False
+        replica.doubts.clear()
+        if changed:
+            replica.recovered_at = now if before is ReplicaStatus.UNHEALTHY else None
+            self._clear_refusals(replica)
+        if report is not None:
+            replica.apply_report(report)
+        if report is None or report.busy is None:
+            replica.forget_lingering(now)  # nobody will ever tell that they are free
+        self._restore_ejected(now)
+        if not replica.usable(now):
+            self.on_loss()
+        self.on_capacity()
+        return changed
+
+    def probe_failed(self, replica: Replica, error: str, *, now: float) -> bool:
+        """A bad probe. Returns whether its status changed."""
+        self._note(replica, now)
+        changed = replica.health.failed(self.thresholds, error)
+        self._restore_ejected(now)
+        self.on_loss()
+        return changed
+
+    def record_success(
+        self,
+        replica: Replica | str,
+        *,
+        latency_ms: float,
+        recovery_threshold: int | None = None,
+        wall: float = 0.0,
+        now: float = 0.0,
+    ) -> bool:
+        """FastVideo's name for a good probe of a replica, or of its URL. Nothing is awaited.
+
+        ``wall`` is Unix seconds for ``last_ok_at``, ``now`` the clock of all other calls; ``recovery_threshold`` replaces
+        the configured one for this call.
+
+        Raises:
+            KeyError: no replica has this URL.
+        """
+        with self._threshold(recovery=recovery_threshold):
+            return self.probe_succeeded(self._find(replica), latency_ms=latency_ms, wall=wall, now=now)
+
+    def record_failure(
+        self, replica: Replica | str, *, reason: str, failure_threshold: int | None = None, now: float = 0.0
+    ) -> bool:
+        """FastVideo's name for a bad probe; see `record_success`."""
+        with self._threshold(failure=failure_threshold):
+            return self.probe_failed(self._find(replica), reason, now=now)
+
+    # What operators order
+
+    def set_admin_state(self, replica: Replica, state: AdminState, *, now: float) -> None:
+        """What an operator wants of it. To be ordered ready clears ``refusing``."""
+        self._note(replica, now)
+        if state is AdminState.READY:
+            self._clear_refusals(replica)
+            if replica.admin is not state:
+                replica.usable_until = now  # an outage does not begin before it was wanted
+        replica.admin = state
+        self._restore_ejected(now)
+        self.on_loss()
+        self.on_capacity()
+
+    def apply(self, endpoints: Sequence[ReplicaEndpoint], *, now: float) -> ReplicaDiff:
+        """Make ``endpoints`` the replicas. The URL is the identity: a replica whose other keys changed keeps its record.
+
+        Added ones are UNKNOWN until their first good probe. Removed ones get no new sessions; those with open sessions
+        stay listed, ``removing``, until the last of them gives its slot back.
+
+        Raises:
+            ValueError: for an empty list, or two of the same URL or name. Nothing has changed then.
+        """
+        self.config = RouterConfig(**{**dict(self.config), "replicas": tuple(endpoints)})
+        diff = self._exchange(self.config.replicas, now=now)
+        for replica in diff.removed:
+            self._forget(replica)
+        self._restore_ejected(now)
+        self.on_replicas_changed()
+        self.on_loss()
+        self.on_capacity()
+        return diff
+
+    def _find(self, replica: Replica | str) -> Replica:
+        if isinstance(replica, Replica):
+            return replica
+        found = self.get(replica)
+        if found is None:
+            raise KeyError(replica)
+        return found
+
+    @contextlib.contextmanager
+    def _threshold(self, *, failure: int | None = None, recovery: int | None = None) -> Iterator[None]:
+        kept = self.thresholds
+        self.thresholds = Thresholds(failure or kept.failure, recovery or kept.recovery)
+        try:
+            yield
+        finally:
+            self.thresholds = kept
+
+    def _note(self, replica: Replica, now: float) -> None:
+        """Before anything changes: until now it was usable, if it was."""
+        self._begin(now)
+        if replica.usable(now):
+            replica.usable_until = max(replica.usable_until, now)
+
+    def _others_usable(self, replica: Replica, now: float) -> bool:
+        return any(other.usable(now) for other in self.replicas if other is not replica)
+
+    def _update_refusing(self) -> tuple[Replica, ...]:
+        changed = []
+        for replica in self.replicas:
+            if replica.refusing or len(replica.refused_clients) < REFUSED_CLIENTS:
+                continue
+            since = replica.refused_since - ACCEPTED_SECONDS
+            if any(other.accepted_at >= since for other in self.replicas if other is not replica):
+                replica.refusing = True
+                changed.append(replica)
+        return tuple(changed)
+
+    def _clear_refusals(self, replica: Replica) -> tuple[Replica, ...]:
+        changed = (replica,) if replica.refusing else ()
+        replica.refusing, replica.refused_clients, replica.refused_since = False, (), math.inf
+        return changed
+
+    def _eject(self, replica: Replica, now: float) -> None:
+        if not self._others_usable(replica, now):
+            return  # the last one: a bad replica is better than none
+        rule = self.config.ejection
+        replica.ejections += 1
+        replica.failures.clear()
+        replica.deaths.clear()
+        replica.ejected_until = now + min(rule.base_seconds * replica.ejections, rule.max_seconds)
+
+    def _restore_ejected(self, now: float) -> None:
+        """Take ejected replicas back when no other is left."""
+        if any(replica.usable(now) for replica in self.replicas):
+            return
+        ejected = [r for r in self.replicas if r.schedulable and not r.warming]
+        for replica in ejected:
+            replica.ejected_until = now
+        if ejected:
+            self.on_capacity()

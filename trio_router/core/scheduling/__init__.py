@@ -1,0 +1,1 @@
+"""The wait queue, and which replica knows a client."""

@@ -1,0 +1,1 @@
+"""WebSocket bytes (RFC 6455): single frames, their boundaries, the buffer of one direction."""

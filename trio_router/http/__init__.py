@@ -1,0 +1,1 @@
+"""What comes before frames: the handshake with a client, and ordinary HTTP."""

@@ -1,0 +1,1 @@
+"""Sockets: one poller, one task for all timers, accepting, TLS, connections."""

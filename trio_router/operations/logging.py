@@ -1,0 +1,105 @@
+"""How logs look and where they go: lines for people on a terminal, JSON elsewhere, on standard error, without blocking.
+
+An embedder hears nothing unless it asks: `get_logger` writes to structlog where that was configured (by `configure_logs`,
+or by the embedder), and else to the standard library's logger ``trio_router``, which has a `logging.NullHandler`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from trio_router.core.config import LogConfig
+from trio_router.operations.log_writer import LogWriter
+
+logging.getLogger("trio_router").addHandler(logging.NullHandler())
+
+
+class EventLogger:
+    """Logs events with fields. Returns at once."""
+
+    def __init__(self, name: str) -> None:
+        self._structlog: Any = structlog.get_logger(name)
+        self._stdlib = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """For whoever looks for a fault."""
+        self._log("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Normal business."""
+        self._log("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """An operator may want to act."""
+        self._log("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Something does not work."""
+        self._log("error", event, fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """A bug: with the traceback of the exception that is being handled."""
+        self._log("exception", event, fields)
+
+    def _log(self, method: str, event: str, fields: dict[str, object]) -> None:
+        if structlog.is_configured():
+            getattr(self._structlog, method)(event, **fields)
+            return
+        level = logging.ERROR if method == "exception" else logging.getLevelNamesMapping()[method.upper()]
+        if self._stdlib.isEnabledFor(level):
+            text = " ".join([event, *(f"{key}={value!r}" for key, value in fields.items())])
+            self._stdlib.log(level, "%s", text, exc_info=method == "exception")
+
+
+def get_logger(name: str) -> EventLogger:
+    """The logger for one module; see there for where its lines go."""
+    return EventLogger(name)
+
+
+class _WriterLogger:
+    """What structlog hands rendered lines to."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+
+    def msg(self, message: str) -> None:
+        """Have it written."""
+        self._writer.write(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+def configure_logs(config: LogConfig) -> LogWriter:
+    """Send logs to standard error in the form that ``config`` asks for. Standard output stays free for answers.
+
+    Writing is a thread's work (`LogWriter`): a reader that stalls costs lines, never a session. The last lines are
+    written when the process ends, unless that takes longer than a second.
+    """
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    shared: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if config.format == "console" or (config.format == "auto" and terminal):
+        shared.append(structlog.dev.ConsoleRenderer(colors=terminal))
+    else:
+        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    writer = LogWriter(sys.stderr, dropped=_tell_dropped)
+    structlog.configure(
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.level.upper()]),
+        logger_factory=lambda *_: _WriterLogger(writer),
+        cache_logger_on_first_use=True,
+    )
+    atexit.register(writer.flush)
+    return writer
+
+
+def _tell_dropped(lines: int) -> None:
+    """An error, so that no level hides it."""
+    get_logger("trio_router.operations.logging").error(f"{lines} log lines were dropped", lines=lines)

@@ -1,0 +1,1 @@
+"""The servers at the back: connecting to them, and probing them."""

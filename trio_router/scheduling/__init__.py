@@ -1,0 +1,1 @@
+"""Who gets a slot, who waits, and what a session is known by."""

@@ -1,0 +1,1 @@
+"""One config wired into one nursery: accept connections, tell them apart, drain."""
