@@ -57,7 +57,7 @@ class EventLog(Events):
         """One info line for each."""
         said = {"status": refusal.status, "path": refusal.path, "detail": refusal.detail or None}
         known = {key: value for key, value in said.items() if value is not None}
-        log.info("connection refused", reason=refusal.reason, client=refusal.client, **known)
+        log.info("refused", reason=refusal.reason, client=refusal.client, **known)
 
 
 def fan_out(sinks: Sequence[Events]) -> EventFanout:
