@@ -1,8 +1,8 @@
-"""The reference of all configuration keys, in Markdown, made from the models. README.md holds a copy; a test compares.
+"""The reference of all configuration keys, in Markdown, made from the models. The docs hold a copy; a test compares.
 
-    python -m trio_router.cli.reference README.md
+    python -m trio_router.cli.reference
 
-writes it between the README's two marks.
+writes it between the two marks of trio_router/docs/reference/configuration.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from trio_router.core.config.shape import SECRETS, model_in
 
 BEGIN: Final = "<!-- configuration reference: generated, do not edit -->"
 END: Final = "<!-- end of the configuration reference -->"
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
 
 _BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log")
 
@@ -55,7 +57,7 @@ def _fields(name: str) -> dict[str, FieldInfo]:
 
 
 def _table(title: str, fields: dict[str, FieldInfo]) -> str:
-    rows = [f"#### {title}", "", "| key | default | meaning |", "|---|---|---|"]
+    rows = [f"## {title}", "", "| key | default | meaning |", "|---|---|---|"]
     rows += [f"| `{name}` | {_default(field)} | {_meaning(field)} |" for name, field in fields.items()]
     return "\n".join(rows)
 
@@ -84,4 +86,4 @@ def write_into(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_into(Path(sys.argv[1]))
+    write_into(Path(sys.argv[1]) if sys.argv[1:] else PAGE)
