@@ -1,4 +1,6 @@
-"""One config wired into one nursery: `Router`, and the doors by which one opens it from Python.
+"""One config wired into one nursery: `Router`, and the functions that open one from Python.
+
+Nothing is decided here about sessions; the parts are constructed, started and ended.
 
 ```
 background: poller, timers, probes           cancelled last
@@ -48,13 +50,13 @@ PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
-    what happens in it, after the log; one that raises is logged and disturbs nobody. ``policies`` and ``dialects`` are
+    ``port`` and ``status_port`` are the ports that it really listens on, once it is running. ``events`` are sinks that are
+    called after the log; one that raises is logged, and the others are still called. ``policies`` and ``dialects`` are
     balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
     ``registry`` has its own policies. ``started_with`` are further fields of the start line: the configuration's file, say.
 
     Raises:
-        ValueError: for a ``balance`` that nobody knows.
+        ValueError: for a ``balance`` that is not known.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Router:
         """The replicas of this router."""
         return self.services.registry
 
-    # web.View
+    # operations.pages.View
 
     def status(self) -> StatusBody:
         """The body of `/status`. Contains every configured replica, also before the router runs."""
@@ -104,7 +106,7 @@ class Router:
         )
 
     def ready(self) -> tuple[bool, str]:
-        """Whether a new session has a chance: not draining, and a replica is usable, or has a free slot if nobody may wait."""
+        """Whether a new session has a chance: not draining, and a replica is usable, or has a free slot if none may wait."""
         if self.draining:
             return False, "draining"
         now, may_wait = _now(), self.config.queue.length > 0
