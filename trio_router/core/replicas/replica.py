@@ -157,7 +157,7 @@ class Replica:
         return capacity is None or self.taken - self.lingering_of(key) < capacity
 
     def lingering_of(self, key: str | None) -> int:
-        """How many slots linger here that the client with this affinity key left behind."""
+        """Number of lingering slots of the client with this affinity key."""
         return 0 if key is None else sum(slot.key == key for slot in self.lingering)
 
     @property

@@ -14,7 +14,7 @@ from trio_router.core.replicas.replica import Report
 
 #: Larger counts are reduced to this one: far more than any machine has GPUs or sessions, and small for any arithmetic.
 MOST: Final = 1_000_000
-#: While `/readyz` cannot be read, its last report is kept for so long: a few probes. Then only the capacity it named is.
+#: While `/readyz` cannot be read, its last report is kept for this many seconds: a few probes. Then only its capacity is.
 KEEP_SECONDS: Final = 30.0
 
 

@@ -2,17 +2,17 @@
 
 Feed and ask, nothing calls back:
 
-1. `FrameBuffer.get_buffer` says where the next bytes belong; somebody reads ``n`` bytes there and calls `FrameBuffer.feed`.
-2. While `FrameBuffer.event` is a frame, somebody looks at it and calls `FrameBuffer.resume`, keeping or dropping it.
-  `FrameBuffer.error` says
-   that the bytes are no frames: nothing behind them goes on.
+1. `FrameBuffer.get_buffer` is the memory for the next bytes; the caller reads ``n`` bytes into it and calls `FrameBuffer.feed`.
+2. While `FrameBuffer.event` is a frame, the caller inspects it and calls `FrameBuffer.resume`, keeping or dropping it.
+  `FrameBuffer.error` is set
+   if the bytes are no frames: nothing that follows them goes on.
 3. `FrameBuffer.take` is what may be written now: whole frames, and the beginning of one only if it is longer than
    ``hold_bytes``. It is one contiguous piece of memory and is valid until the next `get_buffer`.
 
 Where the bytes lie decides the speed. All directions of a router share one `Scratch`: a short frame is read into it
 and written from it, without a copy and without memory of its own. What is left at its end (the beginning of a frame)
 is copied out, because the next direction will use the scratch: into a small object if it is small, into a buffer of
-its own if it is large or slow to come, so that the rest is read right behind it.
+its own if it is large or slow to arrive, so that the rest is read directly after it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ FRAMES_PER_READ: Final = 1000
 EVENT_FRAMES: Final = 8
 #: The window that a buffer begins with, an index of `Scratch.views`. It grows with the first reads that fill it.
 FIRST_VIEW: Final = 2
-#: And after a read that cost too much only when so many bytes have come that did not: else a few large frames would
-#: be the ticket for a scratch full of tiny ones.
+#: After a read that cost too much the window grows only when this many bytes of cheap reads have come: else a few large
+#: frames would be followed by a scratch full of tiny ones.
 GOOD_BYTES: Final = 16 * 1024 * 1024
 
 

@@ -117,7 +117,7 @@ class FrameScanner:
         while end - pos >= 2:
             first = buf[pos]
             size = buf[pos + 1] - base
-            # The common frame, decided without a call: whole message, right masking, nobody wants to read it.
+            # The common frame, decided without a call: whole message, right masking, not inspected.
             if size < 126:
                 total = overhead + size
                 if size < 0:
