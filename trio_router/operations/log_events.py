@@ -18,11 +18,13 @@ class EventLog(Events):
 
     def session_opened(self, session: OpenSession) -> None:
         """One info line. The replica is known only if it was dialled before the client was answered."""
-        log.info("session opened", session=session.id, client=session.client, replica=session.replica)
+        if log.writes_info:
+            log.info("session opened", session=session.id, client=session.client, replica=session.replica)
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
         """One info line with the fields of its outcome."""
-        log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
+        if log.writes_info:
+            log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         """Info for a change to the better, else a warning."""
