@@ -33,7 +33,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 
 class Recorder(Events):
-    """Notes all that it is told; raises behind that, if it is to."""
+    """Records every call; then raises, if asked to."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.told: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []

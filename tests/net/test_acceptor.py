@@ -109,7 +109,7 @@ async def test_a_crowd_that_connected_before_is_accepted_to_the_last(
 
 @pytest.fixture
 def logs_with(poller: Poller, guests: Guests, nursery: trio.Nursery) -> Callable[[int], Awaitable[list[EventDict]]]:
-    """What is logged until one guest is welcomed, after two accepts failed with this error."""
+    """What is logged until one connection is accepted, after two accepts failed with this error."""
 
     async def run(fault: int) -> list[EventDict]:
         listening = await listening_socket()

@@ -22,7 +22,7 @@ from trio_router.core.errors import ConfigError, StartError
 if TYPE_CHECKING:
     from trio_router.core.config import RouterConfig
 
-# What a command needs is imported by it: all of it takes half a second, which nobody wants to wait for `--version`.
+# Each command imports what it needs: importing everything takes half a second, too long for `--version`.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def takes_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the file both ways, and hand over its ``path``; without one, the one that the variable names."""
+    """Let a command take the file as argument or option; it is called with ``path``, or None to use the variable's file."""
 
     @click.argument("file", required=False)
     @click.option(

@@ -26,7 +26,7 @@ _BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdo
 
 
 def reference() -> str:
-    """Every key with meaning, default and trap, in one table for each block."""
+    """A Markdown table for each block: every key with its meaning, its default and its trap."""
     flat = {field: key for key, field in HEALTH_CHECK.items()}
     fields = RouterConfig.model_fields
     own = {
@@ -45,7 +45,7 @@ def reference() -> str:
 
 
 def _fields(name: str) -> dict[str, FieldInfo]:
-    """The keys of a block, with those that name a file for a secret."""
+    """The keys of a block, including those that name a file for a secret."""
     model = model_in(RouterConfig.model_fields[name].annotation)
     assert model is not None
     found: dict[str, FieldInfo] = {}
@@ -79,7 +79,7 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def write_into(path: Path) -> None:
-    """Replace what stands between the marks of a Markdown file."""
+    """Replace the text between the two marks of a Markdown file."""
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     path.write_text(f"{before}{BEGIN}\n\n{reference()}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")

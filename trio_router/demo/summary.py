@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from trio_router.demo.messages import Message
 
-# finished: every prompt was answered and the viewer closed. stream_complete: the replica said so before that.
+# finished: every prompt was answered and the viewer closed. stream_complete: the replica sent that message before.
 Ending = Literal["finished", "stream_complete", "error", "closed", "unreachable"]
 
 

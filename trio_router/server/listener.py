@@ -1,4 +1,4 @@
-"""Where connections come in: one port, told apart by their first request.
+"""Where connections come in: one port, classified by their first request.
 
 A correct upgrade on a stream path becomes a session in the sessions' nursery. A wrong one is answered here, before
 anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404) or during a drain (503).
@@ -33,10 +33,10 @@ from trio_router.session.session import Arrival, Session
 
 log = get_logger("trio_router.server.listener")
 
-#: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
+#: Time limit of one ordinary HTTP request and its answer; also for those in progress when a drain begins.
 HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
-#: For a request and its answer on one of the last descriptors.
+#: Time limit of a request and its answer on one of the last descriptors.
 SCARCE_SECONDS: Final = 2.0
 #: Time limit for writing a refusal.
 REFUSAL_SECONDS: Final = 1.0
@@ -45,7 +45,7 @@ _CLOSED: Final = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class _Door:
-    """One port: what is served on it, and how many may stand in it. ``streams``: sessions are accepted too."""
+    """One port: what is served on it, and its connection limits. ``streams``: sessions are accepted too."""
 
     http: PlainHttp
     timers: Doorkeeper
@@ -55,14 +55,14 @@ class _Door:
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who is connected. ``scarce``: on one of the last descriptors."""
+    """The peer of a connection. ``scarce``: it is on one of the last descriptors."""
 
     client: str
     scarce: bool
 
 
 class Listener:
-    """Accepts on the stream port. ``draining()`` says that no new session may begin."""
+    """Accepts on the stream port. ``draining()`` returns whether new sessions are refused."""
 
     def __init__(
         self, services: Services, http: PlainHttp, sessions: trio.Nursery, *, draining: Callable[[], bool]
@@ -90,7 +90,7 @@ class Listener:
         await self._listen(self._stream_door, config.host, config.port, task_status)
 
     async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
-        """A port with ordinary HTTP only (``status_port``). It has its own caps: nobody on the stream port can fill it."""
+        """A port with ordinary HTTP only (``status_port``). Its connection limits are separate from the stream port's."""
         await self._listen(_Door(http, self._doorkeeper()), host, port, task_status)
 
     async def _listen(self, door: _Door, host: str, port: int, task_status: trio.TaskStatus[int]) -> None:
@@ -104,19 +104,19 @@ class Listener:
             task_status.started(bound)
 
     def _accepted(self, sock: socket.socket, client: str, door: _Door, listeners: trio.Nursery) -> None:
-        """Unlike in `trio.serve_listeners` the connection is not closed when its handler returns: a session takes it along."""
+        """Start a task for it. Unlike `trio.serve_listeners` it leaves the connection open at its end: a session may own it."""
         caller = _Caller(client, is_reserve(sock.fileno()))
         reason = door.timers.enter(client, scarce=caller.scarce)
         if reason is not None:
             self._turn_away(sock, caller, reason, says=door.tls is None)
             return
         stream = RawStream(sock, self._services.poller)
-        # What comes during a drain is no session, and must not hold up the end of the others.
+        # A connection during a drain is no session, and must not delay the end of the others.
         nursery = self._sessions if door.streams and not self._draining() else listeners
         nursery.start_soon(self._handle_connection, stream, caller, door, name="connection")
 
     def _turn_away(self, sock: socket.socket, caller: _Caller, reason: str, *, says: bool) -> None:
-        """Close it without waiting for its request; a client that reads before it writes hears why."""
+        """Close it without reading its request; ``says``: send a 503 first."""
         with sock:
             try:
                 if says:
@@ -127,7 +127,7 @@ class Listener:
         self._refuse(caller, reason, 503 if says else None)
 
     async def _handle_connection(self, stream: RawStream, caller: _Caller, door: _Door) -> None:
-        """One connection: its first request says what it is. A session lives on in this task."""
+        """Serve one connection, which its first request classifies. A session runs in this task."""
         session = None
         try:
             session = await self._classify(stream, caller, door)
@@ -143,7 +143,7 @@ class Listener:
             await session.run()
 
     async def _classify(self, raw: RawStream, caller: _Caller, door: _Door) -> Session | None:
-        """Answer whatever is no session. Returns the session, which owns the connection, if it is one."""
+        """Answer everything that is not a session. Returns the session, which then owns the connection, or None."""
         stream: trio.abc.Stream = raw
         head: HeadStream | None = None
         seconds = self._services.config.timeouts.handshake_seconds
@@ -190,7 +190,7 @@ class Listener:
     async def _serve_http(
         self, http: PlainHttp, stream: trio.abc.Stream, peeked: bytes, *, scarce: bool = False
     ) -> None:
-        """One request, within a bounded time: nobody's slow download may hold up the end of the router."""
+        """Serve one request within a time limit: a slow download must not delay the end of the router."""
         with trio.move_on_after(SCARCE_SECONDS if scarce else HTTP_SECONDS) as patience:
             self._requests.add(patience)
             try:
@@ -212,7 +212,7 @@ class Listener:
         return None
 
     def _full(self, caller: _Caller) -> str | None:
-        """Why no session may begin now, if so."""
+        """The reason why no session may begin now, or None."""
         limit = self._services.config.limits.max_sessions
         if self._draining():
             return "draining"
@@ -226,7 +226,7 @@ class Listener:
         self._services.events.refused(Refusal(reason, caller.client, status, path, detail))
 
     def close_idle(self) -> None:
-        """Close the connections that have not asked for anything yet, and soon those of ordinary HTTP."""
+        """Close connections that have sent no request yet, and soon those of ordinary HTTP."""
         for handshake in list(self._handshakes):
             handshake.cancel()
         for request in self._requests:
@@ -234,6 +234,6 @@ class Listener:
 
 
 async def _refuse(stream: trio.abc.Stream, problem: BadRequest) -> None:
-    """Answer a request that neither a session nor hypercorn ever sees."""
+    """Answer a request that neither a session nor hypercorn handles."""
     with trio.move_on_after(REFUSAL_SECONDS):
         await stream.send_all(problem.answer())

@@ -1,4 +1,6 @@
-"""One config wired into one nursery: `Router`, and the doors by which one opens it from Python.
+"""One config wired into one nursery: `Router`, and the functions that open one from Python.
+
+Nothing is decided here about sessions; the parts are constructed, started and ended.
 
 ```
 background: poller, timers, probes           cancelled last
@@ -37,24 +39,24 @@ from trio_router.session.context import Services, make_services
 log = get_logger("trio_router")
 
 
-#: The first drains, the second ends at once.
+#: The first one drains, the second ends at once.
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
-#: Customary for "read your configuration again" and "open your log again"; by default they kill a process.
+#: Customary for "reload the configuration" and "reopen the log"; by default they kill a process.
 UNSUPPORTED: Final = (signal.SIGHUP, signal.SIGUSR1)
-#: What ``status_on_stream_port: false`` takes off the stream port.
+#: Not served on the stream port with ``status_on_stream_port: false``.
 PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
 
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
-    what happens in it, after the log; one that raises is logged and disturbs nobody. ``policies`` and ``dialects`` are
+    ``port`` and ``status_port`` are the ports that it really listens on, once it is running. ``events`` are sinks that are
+    called after the log; one that raises is logged, and the others are still called. ``policies`` and ``dialects`` are
     balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
     ``registry`` has its own policies. ``started_with`` are further fields of the start line: the configuration's file, say.
 
     Raises:
-        ValueError: for a ``balance`` that nobody knows.
+        ValueError: for a ``balance`` that is not known.
     """
 
     def __init__(
@@ -86,13 +88,13 @@ class Router:
 
     @property
     def registry(self) -> ReplicaRegistry:
-        """Its replicas."""
+        """The replicas of this router."""
         return self.services.registry
 
-    # web.View
+    # operations.pages.View
 
     def status(self) -> StatusBody:
-        """The body of `/status`; every configured replica is in it, also before anything was started."""
+        """The body of `/status`. Contains every configured replica, also before the router runs."""
         now = _now()
         return status_body(
             self.registry,
@@ -104,7 +106,7 @@ class Router:
         )
 
     def ready(self) -> tuple[bool, str]:
-        """Whether a new session has a chance: not draining, and some replica is usable, or has a slot if nobody may wait."""
+        """Whether a new session has a chance: not draining, and a replica is usable, or has a free slot if none may wait."""
         if self.draining:
             return False, "draining"
         now, may_wait = _now(), self.config.queue.length > 0
@@ -166,7 +168,7 @@ class Router:
 
     @contextlib.contextmanager
     def _end_line(self) -> Iterator[None]:
-        """One line however it ends, if it was listening."""
+        """Log one line at the end, however it ends, if the router was listening."""
         try:
             yield
         finally:
@@ -188,7 +190,7 @@ class Router:
             self._serving.cancel()
 
     async def _close_spread(self) -> None:
-        """Close what is left after ``drain_seconds``, each session at a random moment of ``spread_seconds``."""
+        """Close the remaining sessions after ``drain_seconds``, each at a random moment of ``spread_seconds``."""
         await trio.sleep(self.config.shutdown.drain_seconds)
         start = trio.current_time()
         left = list(self.services.session_table)
@@ -236,7 +238,7 @@ async def open_router(
     http_get: HttpGet | None = None,
     events: Sequence[Events] = (),
 ) -> AsyncIterator[Router]:
-    """A router that runs inside the block: ``async with open_router(config) as router``. Leaving it leaves nothing behind."""
+    """A router that runs inside the block: ``async with open_router(config) as router``. All its tasks end with the block."""
     router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
     async with trio.open_nursery() as nursery:
         await nursery.start(router.run)
@@ -273,6 +275,6 @@ async def serve_until_signal(router: Router) -> None:
 
 
 def log_unsupported(number: int) -> None:
-    """Say that a signal does nothing; a process that dies of a mistyped ``kill`` would take every session along."""
+    """Log that a signal has no effect; its default, to kill the process, would end every session."""
     hint = "restart the router to change its configuration"
     log.warning("signal is not supported", signal=signal.Signals(number).name, hint=hint)

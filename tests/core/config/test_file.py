@@ -1,4 +1,4 @@
-"""The configuration from a file: the seed's YAML as it is, and every mistake at once, each with its path."""
+"""The configuration from a file: the YAML of FastVideo's router unchanged, and every mistake at once, each with its path."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def router(*lines: str) -> list[str]:
     return problems("router:\n" + "".join(f"  {line}\n" for line in (REPLICA, *lines)))
 
 
-def test_the_seeds_file_is_taken_as_it_is() -> None:
+def test_the_file_of_fastvideos_router_is_taken_as_it_is() -> None:
     config = parse_config(SEED)
     assert (config.host, config.port, config.health_check_path) == ("127.0.0.1", 9100, "/healthz")
     assert (config.health_check_interval_seconds, config.health_check_timeout_seconds) == (1.0, 0.5)

@@ -26,7 +26,7 @@ def take(registry: ReplicaRegistry, now: float, *, key: str | None = None, conne
 
 
 def busy(registry: ReplicaRegistry, replica: Replica, count: int, *, asked_at: float) -> None:
-    """A good probe in which it says that so many sessions are open there, out of 10."""
+    """A good probe that reports this many open sessions, out of 10."""
     heal(registry, replica, now=asked_at + 0.1, report=Report(asked_at=asked_at, busy=count, total=10))
 
 

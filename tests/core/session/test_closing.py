@@ -1,4 +1,4 @@
-"""Every way a session can end has last words, and they are words that may be sent."""
+"""Every way a session can end has a close plan, and its codes and messages may be sent."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_search_for_ends_finds_what_it_should() -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("pair", sorted({*ENDS, *CLOSE_PLANS}), ids="-".join)
-def test_every_end_has_words_that_may_be_sent(pair: tuple[Side, Cause], told: bool) -> None:
+def test_every_end_has_a_close_that_may_be_sent(pair: tuple[Side, Cause], told: bool) -> None:
     said = words(pair, told=told)
     for info in (said.to_client, said.to_replica):
         if info is not None:
@@ -143,7 +143,7 @@ def test_close_codes_are_an_interface(side: Side, cause: Cause, client: int | No
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_close_is_answered_by_the_other_side_if_that_was_told(told: bool) -> None:
+def test_a_close_is_answered_by_the_other_side_if_that_was_sent_it(told: bool) -> None:
     by_client, by_replica = (
         words((Side.CLIENT, Cause.CLOSED), told=told),
         words((Side.REPLICA, Cause.CLOSED), told=told),
@@ -174,7 +174,7 @@ def test_an_invalid_first_message_is_not_worth_another_try() -> None:
     assert (error.code, error.message, error.retryable) == ("invalid_message", "no JSON", False)
 
 
-def test_the_seeds_words() -> None:
+def test_the_texts_of_fastvideos_router() -> None:
     said = words((Side.ROUTER, Cause.NO_REPLICA))
     assert said.to_client == CloseInfo(1013, "no_healthy_replica")
     assert said.error is not None

@@ -66,7 +66,7 @@ def test_a_check_that_comes_late_finds_it_dead_and_pings_no_more() -> None:
 
 
 def checks(*deliveries: Delivery | None) -> list[KeepaliveAction]:
-    """One check every 20 s of a connection that says nothing."""
+    """One check every 20 s of a silent connection."""
     keepalive = Keepalive(0.0)
     return [keepalive.check(20.0 * number, TIMEOUTS, one) for number, one in enumerate(deliveries, start=1)]
 

@@ -54,7 +54,7 @@ def make_flow(
 
 
 def put(buffer: FrameBuffer, data: bytes) -> int:
-    """Read as much as there is room for."""
+    """Read as much as the buffer takes."""
     wanted = buffer.sizehint
     room = buffer.get_buffer()
     assert len(room) == wanted == buffer.sizehint > 0
@@ -72,7 +72,7 @@ def resume_all(buffer: FrameBuffer) -> None:
 
 @dataclass
 class Carrier:
-    """What a pump does with a flow, without the waiting. ``busy`` says for each read whether the sink takes nothing."""
+    """What a pump does with a buffer, without waiting. ``busy``: for each read, whether the sink accepts nothing."""
 
     flow: FrameBuffer
     sizes: list[int]
@@ -316,7 +316,7 @@ def test_it_says_where_a_frame_may_be_put_in() -> None:
 
 @pytest.mark.parametrize("size", [DRIPPING, LARGE - 10])
 def test_a_frame_that_comes_in_drips_is_not_copied_at_each(size: int) -> None:
-    """Behind the second drip the rest is read right behind what is there; the kernel may wait until it is complete."""
+    """After the second drip the rest is read directly after what is there; the kernel may wait until it is complete."""
     buffer = make_flow(Scratch(SCRATCH_BYTES), watch=WATCH_NOTHING)
     data = wire(BINARY, bytes(size))
     header = len(data) - size

@@ -29,7 +29,7 @@ def body(code: int, reason: bytes = b"") -> bytes:
     return code.to_bytes(2, "big") + reason
 
 
-def test_every_code_is_judged_as_websockets_judges_it() -> None:
+def test_every_code_is_rated_as_websockets_rates_it() -> None:
     for code in range(65536):
         fault = close_fault(body(code))
         assert (fault and fault[0]) == they_refuse(body(code))
@@ -41,7 +41,7 @@ def test_every_code_is_judged_as_websockets_judges_it() -> None:
 @example(payload=b"")
 @example(payload=b"\x03")
 @example(payload=b"\x03\xe8\xc3")
-def test_any_body_is_judged_as_websockets_judges_it(payload: bytes) -> None:
+def test_any_body_is_rated_as_websockets_rates_it(payload: bytes) -> None:
     fault = close_fault(payload)
     refused = they_refuse(payload)
     # A wrong code with a wrong reason has two faults; only which one is named differs.

@@ -1,7 +1,8 @@
 """The replicas and what is known of each: what sessions, probes and operators report. Nothing here waits, so no lock.
 
-Only the registry changes a `Replica`, here and in its bases: `replica_set` (which there are) and `choice` (who gets a
-slot). Signals come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in one go.
+Only the registry changes a `Replica`, here and in its bases: `replica_set` (which replicas exist) and `choice` (which one
+gets a session). Reports come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in
+one call.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from trio_router.core.replicas.health import ReplicaStatus, Thresholds
 from trio_router.core.replicas.replica import FULL_SECONDS, AdminState, Lingering, Replica, Report
 from trio_router.core.replicas.replica_set import ReplicaDiff
 
-#: A replica that refused so many different clients in a row, while another one accepted somebody, is `refusing`.
+#: A replica that refused this many different clients in a row, while another one accepted one, is `refusing`.
 REFUSED_CLIENTS: Final = 3
-#: An upgrade that another replica accepted counts for so long before the first of the refusals.
+#: How long an upgrade that another replica accepted counts, in seconds before the first of the refusals.
 ACCEPTED_SECONDS: Final = 60.0
 
 
@@ -62,7 +63,7 @@ class ReplicaRegistry(ReplicaChoice):
     # What a session reports
 
     def slot_connected(self, slot: Slot, *, now: float) -> None:
-        """The connection of this slot stands: from now on the replica can count it among its busy ones."""
+        """The connection of this slot stands: from now on the replica's reports can count it."""
         if not slot.released:
             slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
             slot.replica.suspected = False
@@ -95,13 +96,13 @@ class ReplicaRegistry(ReplicaChoice):
             replica.ejections = 0
 
     def session_ended(self, replica: Replica) -> None:
-        """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
+        """A session that had opened there ended without a failure of the replica: its lost sessions are reset."""
         replica.deaths.clear()
         replica.lost_after_commit = False
         replica.ejections = 0
 
     def session_rejected(self, replica: Replica, *, now: float) -> None:
-        """It is up but full: not asked again for a moment, unless it reports room."""
+        """It is up but full: not chosen for `FULL_SECONDS`, unless it reports capacity."""
         replica.full_until = now + FULL_SECONDS
 
     def session_failed(
@@ -120,7 +121,7 @@ class ReplicaRegistry(ReplicaChoice):
         streak.add(client)
         replica.lost_after_commit |= opened
         counted = replica.doubts.add(client)
-        # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
+        # Failed sessions may not take the last usable replica away: only its own probes can mark it as down.
         last = not self._others_usable(replica, now)
         changed = replica.health.failed(self.thresholds, error, spare=last, times=counted)
         if streak.count >= self.config.ejection.failures:
@@ -198,7 +199,7 @@ class ReplicaRegistry(ReplicaChoice):
         if report is not None:
             replica.apply_report(report)
         if report is None or report.busy is None:
-            replica.forget_lingering(now)  # nobody will ever tell that they are free
+            replica.forget_lingering(now)  # without reports they would never be freed
         self._restore_ejected(now)
         if not replica.usable(now):
             self.on_loss()
@@ -243,12 +244,12 @@ class ReplicaRegistry(ReplicaChoice):
     # What operators order
 
     def set_admin_state(self, replica: Replica, state: AdminState, *, now: float) -> None:
-        """What an operator wants of it. To be ordered ready clears ``refusing``."""
+        """Set the state that an operator ordered. READY also clears ``refusing``."""
         self._note(replica, now)
         if state is AdminState.READY:
             self._clear_refusals(replica)
             if replica.admin is not state:
-                replica.usable_until = now  # an outage does not begin before it was wanted
+                replica.usable_until = now  # an outage does not begin before the replica was ordered to be ready
         replica.admin = state
         self._restore_ejected(now)
         self.on_loss()
@@ -291,7 +292,7 @@ class ReplicaRegistry(ReplicaChoice):
             self.thresholds = kept
 
     def _note(self, replica: Replica, now: float) -> None:
-        """Before anything changes: until now it was usable, if it was."""
+        """To be called before any change: until ``now`` it was usable, if it was."""
         self._begin(now)
         if replica.usable(now):
             replica.usable_until = max(replica.usable_until, now)

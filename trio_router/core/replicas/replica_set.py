@@ -1,4 +1,4 @@
-"""The set of replicas: who is in it, and how it changes while sessions are open."""
+"""The set of replicas: which ones exist, and how that changes while sessions are open."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ class ReplicaSet:
         return ReplicaDiff(tuple(added), tuple(changed), tuple(removed))
 
     def _drop(self, replica: Replica) -> None:
-        """Its last session has ended."""
+        """Remove it: its last session has ended."""
         self.replicas = tuple(other for other in self.replicas if other is not replica)
         self.on_replicas_changed()

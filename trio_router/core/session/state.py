@@ -45,7 +45,7 @@ TRANSITIONS: Final[dict[tuple[Phase, SessionEvent], Phase]] = {
 
 
 class Inspection(Enum):
-    """Which frames of a direction are looked at before they go on."""
+    """Which frames of a direction are inspected before they go on."""
 
     ALL = auto()
     CONTROL = auto()  # control frames, and what the dialect wants
@@ -56,12 +56,12 @@ class Hold(Enum):
     """Up to which size a client's frame goes on only when it is whole."""
 
     FIRST = auto()  # the largest first message
-    REPLAY = auto()  # what could be said again: ``replay_bytes``, or ``hold_bytes`` if that is more
+    REPLAY = auto()  # what could be sent again: ``replay_bytes``, or ``hold_bytes`` if that is more
     FRAME = auto()  # ``hold_bytes``
 
 
 class Replay(Enum):
-    """How much of what the client says is kept for another replica."""
+    """How much of the client's frames is kept for another replica."""
 
     FIRST = auto()  # a whole first message; then nothing more is read
     MORE = auto()  # ``replay_bytes``, or a little more than the first message; then nothing more is read
@@ -100,7 +100,7 @@ class SessionState:
     __slots__ = ("_heard", "end", "ended_in", "phase")
 
     def __init__(self) -> None:
-        self._heard = False  # the client's first message is whole
+        self._heard = False  # the client's first message is complete
         self.phase = Phase.HANDSHAKE
         self.end: End | None = None
         self.ended_in = Phase.HANDSHAKE
@@ -110,17 +110,17 @@ class SessionState:
 
     @property
     def conduct(self) -> Conduct:
-        """What both directions do now."""
+        """What both directions do in the current phase."""
         if self._heard and self.phase is Phase.FIRST_MESSAGE:
             return _SEEKING  # what follows the first message is no first message
         return CONDUCT[self.phase]
 
     def hear(self) -> None:
-        """The client's first message is whole; it has not been read yet."""
+        """The client's first message is complete, though not parsed yet."""
         self._heard = True
 
     def enter(self, event: SessionEvent) -> None:
-        """Go where the table leads.
+        """Enter the phase to which the table leads.
 
         Raises:
             RuntimeError: the table has no such transition.
@@ -131,7 +131,7 @@ class SessionState:
         self.phase = phase
 
     def finish(self, end: End) -> bool:
-        """Note how it ended. False: it had ended before, and nothing changes."""
+        """Record how it ended. False if it had ended before; then nothing changes."""
         if self.end is not None:
             return False
         self.end = end
