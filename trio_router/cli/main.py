@@ -1,4 +1,4 @@
-"""The command line: ``trio-router serve | check | demo``.
+"""The command line: ``trio-router serve | check | demo | docs``.
 
 Exit status: 0 done; 1 it could not run, or (``check --probe``) a replica did not answer; 2 the configuration or the
 command line is wrong. A user's mistake gets one clear line for each thing that is wrong, never a traceback.
@@ -83,6 +83,18 @@ def check(path: str | None, probe: bool, dump: bool, schema: bool) -> None:
     from trio_router.cli.check import run_check
 
     sys.exit(run_check(path, probe=probe, dump=dump, schema=schema))
+
+
+@main.command()
+@click.argument("page", required=False)
+def docs(page: str | None) -> None:
+    """Print a page of the documentation, or the list of all pages."""
+    from trio_router.cli.docs import print_page, print_pages
+
+    if page is None:
+        print_pages()
+    else:
+        print_page(page)
 
 
 @main.command()
