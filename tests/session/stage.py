@@ -35,10 +35,15 @@ class Actor:
         self.record = record
         self.dials: list[float] = []
         self._answers: list[DialError] = []
+        self._answer: DialError | None = None
         self._send, self._receive = trio.open_memory_channel[FarEnd](1000)
 
     def refuse(self, *errors: DialError) -> None:
         self._answers += errors
+
+    def answer_all(self, error: DialError | None) -> None:
+        """Fail every dial like this from now on; None: accept again."""
+        self._answer = error
 
     async def accepted(self) -> FarEnd:
         """The next session that was dialled here."""
@@ -60,6 +65,8 @@ class Actor:
         self.dials.append(trio.current_time())
         if self._answers:
             raise self._answers.pop(0)
+        if self._answer is not None:
+            raise self._answer
         near, far = trio.testing.memory_stream_pair()
         self._send.send_nowait(FarEnd(far, masks=False))
         return Connected(StreamConnection(near, Side.REPLICA), None, [])
