@@ -36,6 +36,7 @@ class Actor:
         self.dials: list[float] = []
         self._answers: list[DialError] = []
         self._answer: DialError | None = None
+        self.held_up: trio.Event | None = None  # dials wait for it, if there is one
         self._send, self._receive = trio.open_memory_channel[FarEnd](1000)
 
     def refuse(self, *errors: DialError) -> None:
@@ -78,7 +79,10 @@ class _Connector:
 
     async def connect(self, endpoint: ReplicaEndpoint, upgrade: Upgrade) -> Connected:
         await trio.lowlevel.checkpoint()
-        return self._actors[endpoint.url].dialled()
+        actor = self._actors[endpoint.url]
+        if actor.held_up is not None:
+            await actor.held_up.wait()
+        return actor.dialled()
 
 
 class Stage:
@@ -152,7 +156,8 @@ class Stage:
     def at_rest(self) -> bool:
         """Nothing is held, waited for or open."""
         taken = any(replica.held for replica in self.registry.replicas)
-        return not (taken or len(self.services.admission.queue) or self.services.session_table.open)
+        held = self.services.relay_parts.unplaced.held
+        return not (taken or held or len(self.services.admission.queue) or self.services.session_table.open)
 
 
 @asynccontextmanager

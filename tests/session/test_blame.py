@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from tests.session.ends import ASSIGNED, INIT, REJECTED, FarEnd, Message, farewell
 from tests.session.stage import Actor, Stage, staged
 from trio_router.core.errors import DialError
+from trio_router.core.replicas.replica import AdminState
 
 GIF: Message = {**INIT, "initial_image": "data:image/gif;base64,R0lGODlhAQABAAAAACw="}
 Answer = Callable[[FarEnd], Awaitable[None]]
@@ -111,7 +112,7 @@ async def test_the_same_early_end_on_two_replicas_is_the_message_s_fault(clock: 
         assert in_service(stage)
         assert not any(actor.record.failures_total or actor.record.ejections for actor in stage.actors)
         await stage.settled()
-        assert stage.outcomes[0].label == "client.opening.message_fault" or stage.outcomes[0].side == "client"
+        assert stage.outcomes[0].label == "client.waiting.message_fault"
 
 
 async def test_a_lone_replica_is_told_twice_what_makes_it_drop(clock: MockClock) -> None:
@@ -253,3 +254,51 @@ async def test_the_word_leave_in_a_prompt_is_no_leave(clock: MockClock) -> None:
         _, closed = await client.last_words()
         assert closed.code == 1011
 
+
+
+# A replica that answers 403
+
+
+async def test_a_replica_that_refuses_everybody_where_others_do_not_is_tried_last(clock: MockClock) -> None:
+    async with staged(2, dialect="opaque", balance="first") as stage:
+        wall, good = stage.actors
+        stage.registry.set_admin_state(wall.record, AdminState.DRAIN, now=0.0)
+        await stage.client(None)
+        await good.accepted()
+        stage.registry.set_admin_state(wall.record, AdminState.READY, now=0.0)
+        wall.answer_all(DialError("answered HTTP 403", status=403))
+        for number in range(3):
+            assert not wall.record.refusing
+            _, head = await stage.come(address=f"10.0.0.{number + 2}")
+            assert head.startswith(b"HTTP/1.1 403 ")
+        assert wall.record.refusing
+        for number in range(20):
+            _, head = await stage.come(address=f"10.0.1.{number}")
+            assert head.startswith(b"HTTP/1.1 101 ")
+        assert (len(wall.dials), len(good.dials)) == (3, 21)
+        assert wall.record.is_healthy
+
+
+async def test_one_client_that_is_refused_often_makes_no_replica_suspect(clock: MockClock) -> None:
+    async with staged(2, dialect="opaque", balance="first") as stage:
+        wall, _ = stage.actors
+        wall.answer_all(DialError("answered HTTP 403", status=403))
+        for _ in range(10):
+            _, head = await stage.come()
+            assert head.startswith(b"HTTP/1.1 403 ")
+        assert not wall.record.refusing
+
+
+async def test_opaque_drops_the_client_as_two_replicas_dropped_it(clock: MockClock) -> None:
+    async with staged(3, dialect="opaque") as stage:
+        client = await stage.client("poison")
+        for _ in range(2):
+            replica = await (await asked(stage)).accepted()
+            assert (await replica.frame()).data == b"poison"
+            await replica.vanish()
+        words, closed = await client.last_words()
+        assert (words, closed.code, trio.current_time()) == ([], 1006, 0.0)
+        assert sum(len(actor.dials) for actor in stage.actors) == 2
+        assert in_service(stage)
+        await stage.settled()
+        assert stage.outcomes[0].cause == "message_fault"
