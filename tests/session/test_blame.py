@@ -255,7 +255,6 @@ async def test_the_word_leave_in_a_prompt_is_no_leave(clock: MockClock) -> None:
         assert closed.code == 1011
 
 
-
 # A replica that answers 403
 
 
