@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -24,7 +25,7 @@ SESSIONS = 500
 
 async def test_a_viewer_is_told_that_its_replica_hangs_as_soon_as_the_probes_have_shown_it() -> None:
     """Long before ``dead_peer_seconds``: the test is bounded by a third of them."""
-    probes = {"health_check_interval_seconds": 0.1, "health_check_timeout_seconds": 0.3}
+    probes: dict[str, Any] = {"health_check_interval_seconds": 0.1, "health_check_timeout_seconds": 0.3}
     async with (
         demo_replica("--step-seconds", "30") as (hung, url),
         running(url, dialect="fastvideo", timeouts={"suspect_seconds": 0.5}, **probes) as router,

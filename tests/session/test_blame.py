@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -204,7 +205,8 @@ async def test_opaque_gives_the_client_the_close_of_a_replica_that_failed(clock:
 COMPLETE: Message = {"type": "ltx2_stream_complete", "reason": "done"}
 
 
-def dreamverse() -> dict[str, object]:
+def dreamverse() -> dict[str, Any]:
+    """The path of its sessions."""
     return {"streams": [{"path": "/ws", "dialect": "dreamverse"}], "balance": "first"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import trio
@@ -10,6 +11,8 @@ from trio.testing import MockClock
 
 from tests.session.ends import ASSIGNED, INIT, FarEnd, Message, farewell
 from tests.session.stage import Stage, staged
+from trio_router.core.session.outcome import Cause
+from trio_router.replicas.probes import run_health_check_loop
 
 
 def padded(size: int) -> Message:
@@ -70,7 +73,7 @@ async def test_the_session_that_makes_it_too_much_is_sent_away_and_no_other(cloc
             await farewell(client, replica)
         await stage.settled()
         assert held(stage) == 0
-        assert [outcome.cause for outcome in stage.outcomes].count("overloaded") == 1
+        assert [outcome.cause for outcome in stage.outcomes].count(Cause.OVERLOADED) == 1
 
 
 async def test_it_is_the_one_that_sends_more_while_it_waits(clock: MockClock) -> None:
@@ -179,6 +182,40 @@ async def test_a_hung_replica_is_given_up_suspect_seconds_after_its_probes_made_
         assert trio.current_time() <= 20
         await stage.settled()
         assert stage.outcomes[0].label == "replica.streaming.dead"
+
+
+async def test_with_the_default_probes_a_viewer_of_a_hung_replica_is_told_within_twenty_seconds(
+    clock: MockClock,
+) -> None:
+    """The replica answers neither probes nor pings; the real prober asks it, and the other one."""
+    async with staged(2, balance="first") as stage:
+        hung_at = 0.0
+
+        async def http_get(url: str, *, timeout: float) -> tuple[float | None, str | None]:
+            if hung_at and url.startswith("http://r0/"):
+                await trio.sleep(timeout)
+                return None, "timeout"
+            return 1.0, None
+
+        services = stage.services
+        stage.nursery.start_soon(
+            partial(
+                run_health_check_loop,
+                services.registry,
+                services.config,
+                http_get=http_get,
+                events=services.events,
+            )
+        )
+        for patience in (1, 3, 4.9):  # in the middle of a session, anywhere between two probes
+            client, _ = await stage.served(stage.actors[0])
+            await trio.sleep(patience)
+            hung_at = trio.current_time()
+            words, closed = await client.last_words()
+            assert (words[-1]["code"], closed.code) == ("worker_failed", 1011)
+            assert trio.current_time() - hung_at <= 20
+            hung_at = 0.0
+            await trio.sleep(120)
 
 
 async def test_a_busy_replica_whose_probes_are_good_again_is_left_alone(clock: MockClock) -> None:
