@@ -35,10 +35,16 @@ class Actor:
         self.record = record
         self.dials: list[float] = []
         self._answers: list[DialError] = []
+        self._answer: DialError | None = None
+        self.held_up: trio.Event | None = None  # dials wait for it, if there is one
         self._send, self._receive = trio.open_memory_channel[FarEnd](1000)
 
     def refuse(self, *errors: DialError) -> None:
         self._answers += errors
+
+    def answer_all(self, error: DialError | None) -> None:
+        """Fail every dial like this from now on; None: accept again."""
+        self._answer = error
 
     async def accepted(self) -> FarEnd:
         """The next session that was dialled here."""
@@ -60,6 +66,8 @@ class Actor:
         self.dials.append(trio.current_time())
         if self._answers:
             raise self._answers.pop(0)
+        if self._answer is not None:
+            raise self._answer
         near, far = trio.testing.memory_stream_pair()
         self._send.send_nowait(FarEnd(far, masks=False))
         return Connected(StreamConnection(near, Side.REPLICA), None, [])
@@ -71,7 +79,10 @@ class _Connector:
 
     async def connect(self, endpoint: ReplicaEndpoint, upgrade: Upgrade) -> Connected:
         await trio.lowlevel.checkpoint()
-        return self._actors[endpoint.url].dialled()
+        actor = self._actors[endpoint.url]
+        if actor.held_up is not None:
+            await actor.held_up.wait()
+        return actor.dialled()
 
 
 class Stage:
@@ -145,7 +156,8 @@ class Stage:
     def at_rest(self) -> bool:
         """Nothing is held, waited for or open."""
         taken = any(replica.held for replica in self.registry.replicas)
-        return not (taken or len(self.services.admission.queue) or self.services.session_table.open)
+        held = self.services.relay_parts.unplaced.held
+        return not (taken or held or len(self.services.admission.queue) or self.services.session_table.open)
 
 
 @asynccontextmanager

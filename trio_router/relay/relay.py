@@ -302,9 +302,10 @@ class Relay:
             return
         self.pair.to_replica.drop_replay()
         self.pair.to_replica.wake()
-        if self._scope is not None:
-            self._scope.deadline = trio.current_time() + self._parts.timeouts.close_seconds
         plan = close_plan(end, other_told=self.pair.was_closed(against=end.side))
+        if self._scope is not None:
+            seconds = 0.0 if plan.drop_client else self._parts.timeouts.close_seconds
+            self._scope.deadline = trio.current_time() + seconds
         self.pair.close(plan, self.conversation, end.retry_after)
         if self._first_message is not None:
             self._first_message.set()

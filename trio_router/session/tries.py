@@ -18,6 +18,8 @@ from trio_router.core.session.outcome import Cause, CloseInfo, End, FailedAttemp
 TELLINGS: Final = 2
 #: Ends that what the client said may have caused. Silence and slowness are the replica's own.
 _CLIENTS_DOING: Final = frozenset({Cause.VANISHED, Cause.PROTOCOL_ERROR, Cause.TOO_BIG, Cause.HANDSHAKE_FAILED})
+#: The kind of an attempt whose replica ended TCP without a close frame.
+_DROPPED: Final = (Cause.VANISHED, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class Tries:
             return End(Side.REPLICA, Cause.CLOSED, close)
         detail = "; ".join(f"{tried.replica}: {tried.why}" for tried in self.log)
         if self.message_fault:
-            return End(Side.CLIENT, Cause.POISON, detail=detail)
+            dropped = pass_refusals and all(f.kind == _DROPPED for f in self._deferred)
+            return End(Side.CLIENT, Cause.POISON, detail=detail, dropped=dropped)
         if self._refused and not self._failed:
             return End(Side.REPLICA, Cause.REJECTED, detail=detail, retry_after=retry_after)
         return End(Side.ROUTER, Cause.UNREACHABLE, detail=detail, retry_after=retry_after)

@@ -205,3 +205,8 @@ def test_a_drain_is_a_restart() -> None:
     told = words((Side.ROUTER, Cause.DRAINED)).to_client
     assert told is not None
     assert told.code == 1012
+
+
+def test_where_replicas_dropped_tcp_at_the_message_the_client_is_dropped_too() -> None:
+    end = End(Side.CLIENT, Cause.POISON, dropped=True)
+    assert close_plan(end, other_told=False) == ClosePlan(drop_client=True)

@@ -93,7 +93,8 @@ class Dialect(Protocol):
     client_speaks_first: bool
     #: A replica must say something within `first_reply_seconds`.
     replica_must_reply: bool
-    #: Whether the client gets the replica's own close code where all replicas that were tried have answered with one.
+    #: Whether the client gets the replicas' own answer where all that were tried gave one: the last close code, or, where
+    #: two ended TCP without a close frame at the same message, the same end.
     passes_refusals: bool
     #: Opcodes of frames that a conversation wants to see after the commit point.
     client_watch: frozenset[int]

@@ -23,11 +23,15 @@ class ErrorMessage:
 
 @dataclass(frozen=True, slots=True)
 class ClosePlan:
-    """What each side is sent last. None: nothing, because that side is gone or was sent it already."""
+    """The last words of a session. None: that side is told nothing, because it is gone or was told already.
+
+    ``drop_client``: nor is the client's answer waited for; its connection ends at once, without a close frame.
+    """
 
     to_client: CloseInfo | None = None
     to_replica: CloseInfo | None = None
     error: ErrorMessage | None = None
+    drop_client: bool = False
 
 
 _GONE: Final = CloseInfo(1001, "client is gone")
@@ -114,4 +118,9 @@ def close_plan(end: End, *, other_told: bool) -> ClosePlan:
             ErrorMessage("invalid_message", end.detail, retryable=False) if end.cause is Cause.INVALID else None
         )
         return ClosePlan(verdict, _GONE, error_payload)
+    if end.dropped:
+        # Two replicas dropped TCP at the same message, and the dialect has no error message that could say so. A server
+        # that ends without a close frame says what it wants to say (RFC 6455 section 7.1.7 allows it at an offence); a
+        # code of the router's own would be another answer than the client gets without a router.
+        return ClosePlan(drop_client=True)
     return CLOSE_PLANS[end.side, end.cause]

@@ -75,7 +75,8 @@ class End:
     """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any.
 
     ``retry_after`` (seconds) is sent to a refused client. ``status`` is the HTTP status of a replica's answer to the
-    upgrade, if the client gets the same.
+    upgrade, if the client gets the same. ``dropped``: the replicas ended TCP without a close frame at what the
+    client said, and the client gets the same.
     """
 
     side: Side
@@ -84,6 +85,7 @@ class End:
     detail: str = ""
     retry_after: float | None = None
     status: int | None = None
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
