@@ -25,13 +25,15 @@ class Guests:
 
     def __init__(self) -> None:
         self.came: list[tuple[socket.socket, str]] = []
+        self.ports: list[int] = []
         self._more = trio.Event()
         self._ends = contextlib.ExitStack()
 
     def connect(self, address: tuple[str, int]) -> socket.socket:
         return self._ends.enter_context(socket.create_connection(address))
 
-    def welcome(self, sock: socket.socket, client: str) -> None:
+    def welcome(self, sock: socket.socket, client: str, port: int) -> None:
+        self.ports.append(port)
         self.came.append((self._ends.enter_context(sock), client))
         self._more.set()
 

@@ -51,9 +51,10 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
 
 
 async def accept(
-    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str], object]
+    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str, int], object]
 ) -> None:
-    """Until cancelled: ``welcome(connection, client's IP address)`` for each connection; it owns it, and must not raise.
+    """Until cancelled: ``handle_connection(connection, client's IP address, client's port)`` for each; it owns it, and must
+    not raise.
 
     Owns ``listening``, which must not block. Nor do the connections, which do not wait to fill a segment either.
     """
@@ -72,7 +73,7 @@ async def accept(
             else:
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                handle_connection(connection, address[0])
+                handle_connection(connection, address[0], address[1])
         return None
 
     try:

@@ -18,11 +18,24 @@ class EventLog(Events):
 
     def session_opened(self, session: OpenSession) -> None:
         """One info line; which replica has it is known only where that was asked first."""
-        log.info("session opened", session=session.id, client=session.client, replica=session.replica)
+        log.info(
+            "session opened",
+            session=session.id,
+            client=session.client,
+            client_port=session.port,
+            replica=session.replica,
+        )
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
         """One info line with all of its outcome."""
-        log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
+        log.info(
+            "session ended",
+            session=session.id,
+            client=session.client,
+            client_port=session.port,
+            key=session.key,
+            **outcome.fields(),
+        )
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         """Info for the better, a warning for the worse."""

@@ -1,7 +1,8 @@
 """Where connections come in: one port, told apart by their first request.
 
 A correct upgrade on a stream path becomes a session in the sessions' nursery. A wrong one is answered here, before
-anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404) or during a drain (503).
+anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404), during a drain (503), or whom
+the embedder's access check denies (401, 403, 429).
 Everything else is ordinary HTTP.
 """
 
@@ -21,6 +22,7 @@ from trio_router.core.events import Refusal
 from trio_router.core.http.connection_limits import Doorkeeper
 from trio_router.core.http.head import parse_head, without_upgrade
 from trio_router.core.http.upgrade_request import BadRequest, upgrade_problem
+from trio_router.http.access import AccessDenied, Authorize, ask
 from trio_router.http.handshake import HeadStream, reject_client
 from trio_router.http.plain_http import PlainHttp
 from trio_router.net.acceptor import accept, listen
@@ -59,17 +61,25 @@ class _Caller:
 
     client: str
     scarce: bool
+    port: int = 0
 
 
 class Listener:
-    """Accepts on the stream port. ``draining()`` says that no new session may begin."""
+    """Accepts on the stream port. ``draining()`` says that no new session may begin, ``authorize`` who may begin one."""
 
     def __init__(
-        self, services: Services, http: PlainHttp, sessions: trio.Nursery, *, draining: Callable[[], bool]
+        self,
+        services: Services,
+        http: PlainHttp,
+        sessions: trio.Nursery,
+        *,
+        draining: Callable[[], bool],
+        authorize: Authorize | None = None,
     ) -> None:
         self._services = services
         self._sessions = sessions
         self._draining = draining
+        self._authorize = authorize
         self._handshakes: set[trio.CancelScope] = set()
         self._requests: set[trio.CancelScope] = set()
         self._paths = {stream.path: stream for stream in services.config.streams}
@@ -103,9 +113,9 @@ class Listener:
                 nursery.start_soon(accept, listening, self._services.poller, welcome, name="listener")
             task_status.started(bound)
 
-    def _accepted(self, sock: socket.socket, client: str, door: _Door, listeners: trio.Nursery) -> None:
+    def _accepted(self, sock: socket.socket, client: str, port: int, door: _Door, listeners: trio.Nursery) -> None:
         """Unlike in `trio.serve_listeners` the connection is not closed when its handler returns: a session takes it along."""
-        caller = _Caller(client, is_reserve(sock.fileno()))
+        caller = _Caller(client, is_reserve(sock.fileno()), port)
         reason = door.timers.enter(client, scarce=caller.scarce)
         if reason is not None:
             self._turn_away(sock, caller, reason, says=door.tls is None)
@@ -174,7 +184,7 @@ class Listener:
             self._refuse(caller, "bad_request", problem.status, request.path, problem.text)
             await _refuse(stream, problem)
         else:
-            return await self._begin(Arrival(stream, head, request, caller.client, self._scheme), caller)
+            return await self._begin(Arrival(stream, head, request, caller.client, self._scheme, caller.port), caller)
         return None
 
     async def _shake_tls(self, stream: trio.SSLStream[RawStream], caller: _Caller) -> None:
@@ -204,21 +214,30 @@ class Listener:
         if stream is None:
             self._refuse(caller, "unknown_path", 404, path)
             await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
-        elif (reason := self._full(caller)) is not None:
-            self._refuse(caller, reason, 503, path)
-            await reject_client(arrival.head, 503, seconds=REFUSAL_SECONDS, headers=[(b"retry-after", b"5")])
+        elif (denied := self._full(caller) or await self._deny(arrival) or self._full(caller)) is not None:
+            self._refuse(caller, denied.reason, denied.status, path)
+            await reject_client(arrival.head, denied.status, seconds=REFUSAL_SECONDS, headers=denied.fields)
         else:
             return Session(self._services, arrival, stream)
         return None
 
-    def _full(self, caller: _Caller) -> str | None:
+    async def _deny(self, arrival: Arrival) -> AccessDenied | None:
+        """What the embedder's access check says, if there is one."""
+        if self._authorize is None:
+            return None
+        seconds = self._services.config.timeouts.handshake_seconds
+        return await ask(
+            self._authorize, arrival.request, client=arrival.client, scheme=arrival.scheme, seconds=seconds
+        )
+
+    def _full(self, caller: _Caller) -> AccessDenied | None:
         """Why no session may begin now, if so."""
         limit = self._services.config.limits.max_sessions
         if self._draining():
-            return "draining"
+            return _full("draining")
         if limit is not None and len(self._services.session_table.open) >= limit:
-            return "max_sessions"
-        return "out_of_file_descriptors" if caller.scarce else None
+            return _full("max_sessions")
+        return _full("out_of_file_descriptors") if caller.scarce else None
 
     def _refuse(
         self, caller: _Caller, reason: str, status: int | None = None, path: str | None = None, detail: str = ""
@@ -231,6 +250,10 @@ class Listener:
             handshake.cancel()
         for request in self._requests:
             request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
+
+
+def _full(reason: str) -> AccessDenied:
+    return AccessDenied(503, reason, (("Retry-After", "5"),))
 
 
 async def _refuse(stream: trio.abc.Stream, problem: BadRequest) -> None:

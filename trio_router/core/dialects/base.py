@@ -3,8 +3,18 @@
 A `Dialect` is one object for all sessions: facts and patience. `Dialect.open` gives a `Conversation`, which follows one
 session; a dialect that has nothing to remember gives the same object to all.
 
-A new dialect subclasses `Opaque`, overrides what it knows, and is handed to the router:
-``Router(config, dialects={"mine": Mine()})``.
+How a new dialect is written, outside of this package too:
+
+1. Subclass `Opaque`, which knows nothing but WebSocket, and set the attributes that differ: who speaks first, which HTTP
+   statuses mean "try another", how patient to be, where replicas are probed.
+2. If there is nothing to remember of a session, override `Conversation`'s methods in the same class. If there is, write a
+   class for the conversation (it may subclass the dialect's), and return a fresh one from `Dialect.open`.
+3. Hand it to the router under a name, and use the name in the configuration: ``dialect: mine`` and
+   ``Router(config, dialects={"mine": Mine()})``; a file is read with ``parse_config(text, dialects=["mine"])``.
+
+Verdicts before the commit point decide whether the session can still be moved to another replica; after it nothing is
+looked at but what ``client_watch`` and ``replica_watch`` name, because each look costs a copy. All methods are called on
+the path of a frame: they return at once, and must not raise (the session would end with an internal error).
 """
 
 from __future__ import annotations
@@ -53,7 +63,7 @@ class Conversation(Protocol):
         ...
 
     def classify_reply(self, frame: Frame, payload: bytes) -> ReplyVerdict:
-        """Judge a replica's frame, never a close, before the commit point."""
+        """Judge a replica's frame, never a close, before the commit point. FINISHED commits it, too."""
         ...
 
     def classify_close(self, close: CloseInfo) -> ReplyVerdict:
@@ -107,7 +117,8 @@ class Dialect(Protocol):
     dead_peer_seconds: float | None
     #: Where to ask a replica how it is, instead of `health_check.path`.
     probe_path: str | None
-    #: A replica that reports nothing counts as busy for so long after a session.
+    #: A replica that reports nothing counts as busy for so long after a session that it had committed itself to, or that
+    #: was taken from it.
     linger_seconds: float
 
     def open(self) -> Conversation:
