@@ -214,21 +214,21 @@ class Listener:
         if stream is None:
             self._refuse(caller, "unknown_path", 404, path)
             await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
-        elif (denied := self._full(caller) or await self._deny(arrival) or self._full(caller)) is not None:
+        elif (denied := self._full(caller) or await self._deny(arrival, caller)) is not None:
             self._refuse(caller, denied.reason, denied.status, path)
             await reject_client(arrival.head, denied.status, seconds=REFUSAL_SECONDS, headers=denied.fields)
         else:
             return Session(self._services, arrival, stream)
         return None
 
-    async def _deny(self, arrival: Arrival) -> AccessDenied | None:
-        """What the embedder's access check says, if there is one."""
+    async def _deny(self, arrival: Arrival, caller: _Caller) -> AccessDenied | None:
+        """What the embedder's access check says, if there is one. While it thought, the router may have become full."""
         if self._authorize is None:
             return None
         seconds = self._services.config.timeouts.handshake_seconds
-        return await ask(
-            self._authorize, arrival.request, client=arrival.client, scheme=arrival.scheme, seconds=seconds
-        )
+        request = arrival.request
+        denied = await ask(self._authorize, request, client=arrival.client, scheme=arrival.scheme, seconds=seconds)
+        return denied or self._full(caller)
 
     def _full(self, caller: _Caller) -> AccessDenied | None:
         """Why no session may begin now, if so."""

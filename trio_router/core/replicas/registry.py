@@ -33,7 +33,9 @@ class ReplicaRegistry(ReplicaChoice):
 
     ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
     name, beside the router's own. ``default_capacity`` is how many sessions a replica serves at once while it has not said
-    so (None: without a limit); which number is right depends on the dialect. Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
+    so (None: without a limit); which number is right depends on the dialect.
+
+    Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
     free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
 
     Raises:

@@ -240,4 +240,6 @@ class Replica:
 
     def forget_lingering(self, now: float) -> None:
         """Give up slots that nobody reports on any more."""
-        self.lingering = [slot for slot in self.lingering if now - slot.since < LINGER_SECONDS]
+        self.lingering = [
+            slot for slot in self.lingering if now - slot.since < LINGER_SECONDS and not slot.is_over(now)
+        ]
