@@ -82,7 +82,10 @@ def pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 
 
 def make_registry(count: int = 2, *, healthy: bool = True, **config: Any) -> ReplicaRegistry:
-    """``http://r0`` and so on. ``primary`` names the index of a primary, ``default_capacity`` is the dialect's; the rest goes to `RouterConfig`."""
+    """``http://r0`` and so on. ``primary`` names the index of a primary, ``default_capacity`` is the dialect's.
+
+    The rest goes to `RouterConfig`.
+    """
     primary = config.pop("primary", None)
     each = config.pop("each", {})
     default_capacity = config.pop("default_capacity", 1)

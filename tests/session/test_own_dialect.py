@@ -15,16 +15,14 @@ from tests.session.stage import Actor, Stage, staged
 from trio_router.core.errors import DialError
 from trio_router.core.session.outcome import Cause
 
-INIT = b"init ann wan"
-
 
 def mine(replicas: int = 1, **settings: Any) -> Any:
     return staged(replicas, dialects={"mine": Mine()}, dialect="mine", **settings)
 
 
-async def come(stage: Stage) -> FarEnd:
+async def come(stage: Stage, name: str = "ann") -> FarEnd:
     client = await stage.client(None)
-    await client.send(Opcode.BINARY, INIT)
+    await client.send(Opcode.BINARY, f"init {name} wan".encode())
     await stage.settled()
     return client
 
@@ -34,19 +32,19 @@ async def told(end: FarEnd, opcode: Opcode, payload: bytes) -> None:
     assert (frame.opcode, bytes(frame.data)) == (opcode, payload)
 
 
-async def admit(actor: Actor) -> FarEnd:
+async def admit(actor: Actor, name: str = "ann") -> FarEnd:
     replica = await actor.accepted()
-    await told(replica, Opcode.BINARY, INIT)
+    await told(replica, Opcode.BINARY, f"init {name} wan".encode())
     await replica.send(Opcode.BINARY, b"media")
     return replica
 
 
 async def leave(client: FarEnd, replica: FarEnd) -> None:
     await replica.send(Opcode.TEXT, b"done")
-    for end in (client, replica):
+    for end in (replica, client):
         while (await end.frame()).opcode is not Opcode.CLOSE:
             pass
-        await end.close(1000)
+    await client.close(1000)
 
 
 async def test_a_replica_that_says_nothing_of_itself_serves_as_many_as_the_dialect_says(clock: MockClock) -> None:
@@ -67,12 +65,12 @@ async def test_its_slot_is_busy_for_a_while_after_the_session_and_who_waits_gets
         for _ in range(2):
             client = await come(stage)
             pairs.append((client, await admit(actor)))
-        third = await come(stage)
+        third = await come(stage, "bob")
         await leave(*pairs[0])
         await stage.settled()
         ended = trio.current_time()
         assert actor.unseen == 0
-        await admit(actor)
+        await admit(actor, "bob")
         assert trio.current_time() - ended == pytest.approx(2, abs=0.01)
         assert stage.outcomes[0].cause is Cause.COMPLETED
         await told(third, Opcode.BINARY, b'["place", 1, 1]')
