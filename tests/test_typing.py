@@ -151,7 +151,7 @@ def pyright(folder: Path) -> list[tuple[str, int]]:
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "--project", "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout[done.stdout.index("{") :])["generalDiagnostics"]
-    return sorted({(Path(entry["file"]).name, entry["range"]["start"]["queue"] + 1) for entry in found})
+    return sorted({(Path(entry["file"]).name, entry["range"]["start"]["line"] + 1) for entry in found})
 
 
 EXPECTED = [("mistakes.py", line) for line in (8, 9, 10, 11)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -100,7 +101,7 @@ async def test_one_that_raises_is_a_no_and_one_line_with_its_traceback() -> None
 
 async def test_one_that_hangs_is_a_no_in_time(clock: MockClock) -> None:
     async def check(asked: AccessRequest) -> AccessDenied | None:
-        await trio.sleep_forever()
+        await trio.sleep(math.inf)
         return None
 
     with capture_logs() as logs:

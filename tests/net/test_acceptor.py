@@ -90,6 +90,7 @@ async def test_connections_are_handed_over_as_the_relay_wants_them(
     nursery.start_soon(accept, listening, poller, guests.welcome)
     clients = [guests.connect(address) for _ in range(3)]
     await guests.count(3)
+    assert guests.ports == [client.getsockname()[1] for client in clients]
     for client, (sock, ip) in zip(clients, guests.came, strict=True):
         assert ip == "127.0.0.1"
         assert not sock.getblocking()

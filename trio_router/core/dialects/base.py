@@ -96,30 +96,68 @@ class Conversation(Protocol):
 
 
 class Dialect(Protocol):
-    """One protocol. What is None here is taken from the configuration."""
+    """One protocol. What is None here is taken from the configuration. Plain attributes will do for all of these."""
 
-    name: str
-    #: The client's first message is read before a replica is picked.
-    client_speaks_first: bool
-    #: A replica must say something within `first_reply_seconds`.
-    replica_must_reply: bool
-    #: Whether the client gets the replica's own close code where all replicas that were tried have answered with one.
-    passes_refusals: bool
-    #: Opcodes of frames that a conversation wants to see after the commit point.
-    client_watch: frozenset[int]
-    replica_watch: frozenset[int]
-    #: HTTP answers to the upgrade that mean "try another replica", not "this client is refused".
-    refusing_statuses: Collection[int]
-    #: Sessions that a replica serves at once while it has not said so; None: without a limit.
-    default_capacity: int | None
-    #: Seconds for the first reply and without any frame (a busy GPU answers no pings), instead of the timeouts' own.
-    first_reply_seconds: float | None
-    dead_peer_seconds: float | None
-    #: Where to ask a replica how it is, instead of `health_check.path`.
-    probe_path: str | None
-    #: A replica that reports nothing counts as busy for so long after a session that it had committed itself to, or that
-    #: was taken from it.
-    linger_seconds: float
+    @property
+    def name(self) -> str:
+        """For people; the configuration knows it by the name that it was given under."""
+        ...
+
+    @property
+    def client_speaks_first(self) -> bool:
+        """The client's first message is read before a replica is picked."""
+        ...
+
+    @property
+    def replica_must_reply(self) -> bool:
+        """A replica must say something within `first_reply_seconds`."""
+        ...
+
+    @property
+    def passes_refusals(self) -> bool:
+        """Whether the client gets the replica's own close code where all replicas that were tried have answered with one."""
+        ...
+
+    @property
+    def client_watch(self) -> frozenset[int]:
+        """Opcodes of the client's frames that a conversation wants to see after the commit point."""
+        ...
+
+    @property
+    def replica_watch(self) -> frozenset[int]:
+        """The same of the replica's: TEXT, or nothing. The router itself looks at closes, whatever stands here."""
+        ...
+
+    @property
+    def refusing_statuses(self) -> Collection[int]:
+        """HTTP answers to the upgrade that mean "try another replica", not "this client is refused"."""
+        ...
+
+    @property
+    def default_capacity(self) -> int | None:
+        """Sessions that a replica serves at once while it has not said so; None: without a limit."""
+        ...
+
+    @property
+    def first_reply_seconds(self) -> float | None:
+        """For the first reply, instead of `timeouts.first_reply_seconds`; each message that does not commit begins it anew."""
+        ...
+
+    @property
+    def dead_peer_seconds(self) -> float | None:
+        """For a replica without any frame (a busy GPU answers no pings), instead of `timeouts.dead_peer_seconds`."""
+        ...
+
+    @property
+    def probe_path(self) -> str | None:
+        """Where to ask a replica how it is, unless `health_check.path` was set."""
+        ...
+
+    @property
+    def linger_seconds(self) -> float:
+        """A replica that reports nothing counts as busy for so long after a session that it had committed itself to, or that
+        was taken from it."""
+        ...
 
     def open(self) -> Conversation:
         """A session begins."""
