@@ -49,7 +49,7 @@ import trio
 
 from trio_router import (
     TEXT, BINARY, AccessDenied, AccessRequest, CloseInfo, Conversation, Dialect, Events, FirstMessage, Frame, Message,
-    Opaque, Outcome, Policy, Refusal, Replica, ReplicaEndpoint, Router, RouterConfig, Verdict, build_router_app,
+    Opaque, Policy, Refusal, Replica, ReplicaEndpoint, Router, RouterConfig, Verdict, build_router_app,
     open_router, serve_router,
 )
 
