@@ -128,6 +128,20 @@ async def test_the_router_ends_what_the_replica_never_would(streams: bool, clock
         assert (scene.offers.commits, str(scene.relay.state.ended_in)) == (1, "streaming")
 
 
+async def test_closes_and_the_routers_own_pongs_are_looked_at_whatever_a_dialect_watches(clock: MockClock) -> None:
+    assert set(Mine.replica_watch) == {Opcode.TEXT}
+    async with relaying(Mine()) as scene:
+        replica = await attempt(scene, first=True)
+        await replica.binary(b"media")
+        await scene.client.hears(Opcode.BINARY, b"media")
+        for end in (scene.client, replica):
+            await end.pong(await end.hear())
+        await replica.close(4000, "enough")
+        await scene.client.hears_close(4000, "enough")
+        await scene.client.close(4000, "enough")
+        assert ended(await scene.over()) == ("replica", "closed")
+
+
 @pytest.mark.parametrize("left", [True, False])
 async def test_an_end_without_a_close_is_normal_after_the_clients_bye_only(left: bool, clock: MockClock) -> None:
     async with relaying(Mine()) as scene:

@@ -160,7 +160,11 @@ class RouterConfig(Block):
         default=9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one."
     )
     replicas: Items[ReplicaEndpoint] = Field(default=(), validate_default=True, description="At least one.")
-    health_check_path: str = Field(default="/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
+    health_check_path: str = Field(
+        default="/health",
+        pattern=r"^/[^?#\s]*$",
+        description="Asked for on every replica. Unless it is set, a dialect that was given from Python may name another.",
+    )
     health_check_interval_seconds: Seconds = Field(
         default=5.0, description="From one cycle of probes to the next, ±10 %."
     )
