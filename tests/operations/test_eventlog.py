@@ -98,7 +98,7 @@ def test_whether_any_replica_is_usable() -> None:
 def test_a_refusal_is_one_line_of_what_is_known() -> None:
     assert lines_of(lambda log: log.refused(Refusal("not_found", "10.0.0.1", 404, "/nothing"))) == [
         {
-            "event": "connection refused",
+            "event": "refused",
             "log_level": "info",
             "reason": "not_found",
             "client": "10.0.0.1",
@@ -108,7 +108,7 @@ def test_a_refusal_is_one_line_of_what_is_known() -> None:
     ]
     assert lines_of(lambda log: log.refused(Refusal("tls", "10.0.0.2", detail="no shared cipher"))) == [
         {
-            "event": "connection refused",
+            "event": "refused",
             "log_level": "info",
             "reason": "tls",
             "client": "10.0.0.2",

@@ -90,7 +90,7 @@ async def test_a_session_that_is_stopped_in_its_handshake_is_told_so() -> None:
             assert await server.ended() in ((1006, ""), (1001, "router is restarting"))
         assert heard == [(1012, "router is restarting")]
         await all_closed(router)
-        assert outcomes(router) == {"router.connecting.drained": 1}
+        assert outcomes(router) == {"router.handshake.drained": 1}
         assert router.registry.replicas[0].held == 0
         assert router.registry.replicas[0].failures_total == 0
 

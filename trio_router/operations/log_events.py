@@ -18,24 +18,15 @@ class EventLog(Events):
 
     def session_opened(self, session: OpenSession) -> None:
         """One info line; which replica has it is known only where that was asked first."""
-        log.info(
-            "session opened",
-            session=session.id,
-            client=session.client,
-            client_port=session.port,
-            replica=session.replica,
-        )
+        if log.writes_info:
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session opened", session=session.id, replica=session.replica, **who)
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
         """One info line with all of its outcome."""
-        log.info(
-            "session ended",
-            session=session.id,
-            client=session.client,
-            client_port=session.port,
-            key=session.key,
-            **outcome.fields(),
-        )
+        if log.writes_info:
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session ended", session=session.id, key=session.key, **who, **outcome.fields())
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         """Info for the better, a warning for the worse."""
@@ -70,7 +61,7 @@ class EventLog(Events):
         """One info line for each."""
         said = {"status": refusal.status, "path": refusal.path, "detail": refusal.detail or None}
         known = {key: value for key, value in said.items() if value is not None}
-        log.info("connection refused", reason=refusal.reason, client=refusal.client, **known)
+        log.info("refused", reason=refusal.reason, client=refusal.client, **known)
 
 
 def fan_out(sinks: Sequence[Events]) -> EventFanout:

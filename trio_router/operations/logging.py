@@ -46,6 +46,14 @@ class EventLogger:
         """A bug: with the traceback of the exception that is being handled."""
         self._log("exception", event, fields)
 
+    @property
+    def writes_info(self) -> bool:
+        """Whether an info line would be written: for callers whose fields cost something to gather."""
+        if not structlog.is_configured():
+            return self._stdlib.isEnabledFor(logging.INFO)
+        ask = getattr(self._structlog, "is_enabled_for", None)
+        return ask is None or bool(ask(logging.INFO))
+
     def _log(self, method: str, event: str, fields: dict[str, object]) -> None:
         if structlog.is_configured():
             getattr(self._structlog, method)(event, **fields)

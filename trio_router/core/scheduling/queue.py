@@ -81,13 +81,17 @@ class WaitQueue:
     def dispatch(self, registry: ReplicaRegistry, *, now: float) -> list[Waiter]:
         """Give every free slot to the first who can use it. Returns the waiters that got one; they have left the line."""
         served: list[Waiter] = []
-        has_capacity, own = registry.has_capacity(now), registry.keys_with_capacity(now)
+        has_capacity = registry.has_capacity(now)
+        own: set[str] | None = None  # whose own slots linger: asked for only where nothing else is free
         for waiter in self.waiters:
-            if not (has_capacity or own):
-                break
             slot_request = waiter.slot_request
-            if not has_capacity and slot_request.key not in own:
-                continue
+            if not has_capacity:
+                if own is None:
+                    own = registry.keys_with_capacity(now)
+                if not own:
+                    break
+                if slot_request.key not in own:
+                    continue
             waiter.slot = registry.reserve(
                 now=now,
                 key=slot_request.key,
@@ -98,7 +102,7 @@ class WaitQueue:
             )
             if waiter.slot is not None:
                 served.append(waiter)
-                has_capacity, own = registry.has_capacity(now), registry.keys_with_capacity(now)
+                has_capacity, own = registry.has_capacity(now), None
         if served:
             self.waiters = [waiter for waiter in self.waiters if waiter.slot is None]
         return served
