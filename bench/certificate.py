@@ -52,7 +52,18 @@ def make(directory: Path) -> Certificate:
     program = shutil.which("openssl")
     if program is None:
         raise RuntimeError("TLS scenarios need the program openssl (apt-get install openssl)")
-    argv = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    argv = [
+        program,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     argv += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     argv += ["-out", str(made.chain), "-keyout", str(made.key)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

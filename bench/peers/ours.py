@@ -58,7 +58,12 @@ def prepare(workdir: Path, port: int, replica_port: int, door: Door, checkout: P
 def before(checkout: Path) -> Peer:
     """The same of another checkout (`checkout` is absolute)."""
     return Peer(
-        "before", BEFORE.title, partial(version, checkout), partial(prepare, checkout=checkout), BEFORE.color, frozenset({"tls"})
+        "before",
+        BEFORE.title,
+        partial(version, checkout),
+        partial(prepare, checkout=checkout),
+        BEFORE.color,
+        frozenset({"tls"}),
     )
 
 

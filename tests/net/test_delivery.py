@@ -28,7 +28,7 @@ async def ends(poller: Poller, nursery: trio.Nursery) -> tuple[socket.socket, so
     accepted: list[socket.socket] = []
     came = trio.Event()
 
-    def welcome(connection: socket.socket, _: str) -> None:
+    def welcome(connection: socket.socket, _: str, port: int) -> None:
         accepted.append(connection)
         came.set()
 

@@ -6,7 +6,7 @@ Only the sockets are played: `Stage.client` is a client's far end, `Actor` a rep
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import trio.testing
 
 from tests.session.ends import ASSIGNED, INIT, FarEnd, Message
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
+from trio_router.core.dialects import Dialect
 from trio_router.core.errors import DialError
 from trio_router.core.http.head import RequestHead, parse_head
 from trio_router.core.http.upgrade import Upgrade
@@ -88,8 +89,10 @@ class _Connector:
 class Stage:
     """A router without sockets and probes. ``actors`` in the order of the configuration."""
 
-    def __init__(self, config: RouterConfig, nursery: trio.Nursery) -> None:
-        services = make_services(config)
+    def __init__(
+        self, config: RouterConfig, nursery: trio.Nursery, dialects: Mapping[str, Dialect] | None = None
+    ) -> None:
+        services = make_services(config, dialects=dialects)
         self.config = config
         self.actors = [Actor(replica) for replica in services.registry.replicas]
         connector: Any = _Connector({actor.record.url: actor for actor in self.actors})
@@ -162,7 +165,11 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    replicas: int | Sequence[ReplicaEndpoint] = 1, *, healthy: bool = True, **settings: Any
+    replicas: int | Sequence[ReplicaEndpoint] = 1,
+    *,
+    healthy: bool = True,
+    dialects: Mapping[str, Dialect] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
     """A stage with replicas ``http://r0`` … of one session each; ends all that runs on it, and all must be given back."""
     endpoints = (
@@ -170,7 +177,7 @@ async def staged(
     )
     config = RouterConfig(replicas=tuple(endpoints), **settings)
     async with trio.open_nursery() as nursery:
-        stage = Stage(config, nursery)
+        stage = Stage(config, nursery, dialects)
         # In virtual time nothing takes so long: what hangs fails at once.
         with stage.services.poller, trio.fail_after(10_000):
             nursery.start_soon(stage.services.timers.run)

@@ -14,6 +14,7 @@ import yaml
 
 from trio_router.cli.settings import load_file
 from trio_router.core.config import ConfigFile, RouterConfig, config_schema, file_shape
+from trio_router.core.dialects import make_dialect, shared_probe_path
 from trio_router.core.errors import ConfigError, Problem, StartError
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.replicas.replica import Replica
@@ -135,7 +136,8 @@ async def probe_replicas(config: RouterConfig) -> tuple[str, int]:
     """Probe every replica once. Returns (one line for each, the number without a good answer)."""
     registry = ReplicaRegistry(config)
     with trio.move_on_after(config.health_check_timeout_seconds * 2 + 1):
-        await probe_once(registry, config)
+        dialects = [make_dialect(stream.dialect or config.dialect) for stream in config.streams]
+        await probe_once(registry, config, probe_path=shared_probe_path(config, dialects))
     return "\n".join(_row(replica) for replica in registry.replicas), sum(
         replica.health.last_ok_at is None for replica in registry.replicas
     )

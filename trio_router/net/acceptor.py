@@ -54,9 +54,9 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
 
 
 async def accept(
-    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str], object]
+    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str, int], object]
 ) -> None:
-    """Call ``handle_connection(socket, client's IP address)`` for each connection, until cancelled.
+    """Call ``handle_connection(socket, client's IP address, client's port)`` for each connection, until cancelled.
 
     The handler owns the socket and must not raise. The socket is non-blocking, with TCP_NODELAY. ``listening`` must be
     non-blocking; it is closed at the end. When descriptors or memory run out (`OWN_SHORTAGE`), that is logged and
@@ -77,7 +77,7 @@ async def accept(
             else:
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                handle_connection(connection, address[0])
+                handle_connection(connection, address[0], address[1])
         return None
 
     try:

@@ -19,12 +19,14 @@ class EventLog(Events):
     def session_opened(self, session: OpenSession) -> None:
         """One info line. The replica is known only if it was dialled before the client was answered."""
         if log.writes_info:
-            log.info("session opened", session=session.id, client=session.client, replica=session.replica)
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session opened", session=session.id, replica=session.replica, **who)
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
         """One info line with the fields of its outcome."""
         if log.writes_info:
-            log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session ended", session=session.id, key=session.key, **who, **outcome.fields())
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
         """Info for a change to the better, else a warning."""

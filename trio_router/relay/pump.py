@@ -174,6 +174,7 @@ class Pump(Writer):
         if decision.close is not None:
             self.close_received = decision.close
             if decision.forward and not self.closed and self.sink is not None:
+                self.release_held()  # this close is the answer, and they belong to it
                 self.close_sent = decision.close
         if decision.event is not None:
             self.notify(decision.event)

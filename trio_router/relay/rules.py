@@ -15,7 +15,7 @@ from trio_router.core.session.state import Conduct, Hold, Inspection, Replay
 from trio_router.core.websocket.budget import ByteBudget
 from trio_router.core.websocket.buffer import FrameBuffer, Scratch
 from trio_router.core.websocket.frames import BINARY, MAX_HEADER_BYTES
-from trio_router.core.websocket.scanner import WATCH_ALL, WATCH_CONTROL, FrameScanner
+from trio_router.core.websocket.scanner import WATCH_ALL, WATCH_CONTROL, WATCH_NOTHING, FrameScanner
 from trio_router.net.timers import Timers
 from trio_router.relay.pair import Pair
 from trio_router.relay.pump import Pump
@@ -97,7 +97,8 @@ def apply_conduct(
 def _replica_watch(conduct: Conduct, dialect: Dialect, frame_filter: FrameFilter) -> frozenset[int]:
     if conduct.replica is Inspection.ALL:
         return WATCH_ALL
-    return dialect.replica_watch | {BINARY} if frame_filter.awaits_media else dialect.replica_watch
+    watch = dialect.replica_watch | WATCH_NOTHING  # a dialect need not think of closes
+    return watch | {BINARY} if frame_filter.awaits_media else watch
 
 
 def _limit_replay(replay: ReplayBuffer, conduct: Conduct, limits: LimitsConfig) -> None:

@@ -39,11 +39,13 @@ async def run_health_check_loop(
     *,
     http_get: HttpGet | None = None,
     events: Events | None = None,
+    probe_path: str | None = None,
 ) -> None:
     """Probe all replicas, the first time at once, then every ``health_check_interval_seconds`` ± 10 %, for ever.
 
     ``http_get`` is called with each replica's URL plus the health path instead of going to the network; the replicas'
     own reports (`/readyz`) are then not asked for. ``events`` is told what changes; without it, that is logged.
+    ``probe_path`` is the health path, if it is not the configuration's.
 
     Raises:
         StartError: there are https replicas, and the CA file for them cannot be used.
@@ -51,16 +53,18 @@ async def run_health_check_loop(
     told = _Told(registry, events or EventLog())
     async with _client(registry, config) as client, trio.open_nursery() as nursery:
         for replica in registry.replicas:
-            prober = _Prober(registry, replica, Probe(config, replica, client, http_get), told)
+            prober = _Prober(registry, replica, Probe(config, replica, client, http_get, probe_path), told)
             nursery.start_soon(prober.run, config.health_check_interval_seconds, name=f"probes of {replica.label}")
 
 
-async def probe_once(registry: ReplicaRegistry, config: RouterConfig, *, events: Events | None = None) -> None:
-    """One probe of each replica, side by side."""
+async def probe_once(
+    registry: ReplicaRegistry, config: RouterConfig, *, events: Events | None = None, probe_path: str | None = None
+) -> None:
+    """One probe of each replica, side by side. ``probe_path`` as in `run_health_check_loop`."""
     told = _Told(registry, events or EventLog())
     async with _client(registry, config) as client, trio.open_nursery() as nursery:
         for replica in registry.replicas:
-            nursery.start_soon(_Prober(registry, replica, Probe(config, replica, client), told).turn)
+            nursery.start_soon(_Prober(registry, replica, Probe(config, replica, client, path=probe_path), told).turn)
 
 
 def _client(registry: ReplicaRegistry, config: RouterConfig) -> ProbeClient:

@@ -23,11 +23,12 @@ from quart_trio import QuartTrio
 
 from trio_router._version import __version__
 from trio_router.core.config import RouterConfig
-from trio_router.core.dialects import Dialect
+from trio_router.core.dialects import Dialect, shared_probe_path
 from trio_router.core.events import Events
 from trio_router.core.replicas.balancing import PolicyFactory
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.session.outcome import Cause
+from trio_router.http.access import Authorize
 from trio_router.http.plain_http import PlainHttp
 from trio_router.operations.logging import get_logger
 from trio_router.operations.pages import make_app
@@ -53,10 +54,11 @@ class Router:
     ``port`` and ``status_port`` are the ports that it really listens on, once it is running. ``events`` are sinks that are
     called after the log; one that raises is logged, and the others are still called. ``policies`` and ``dialects`` are
     balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
-    ``registry`` has its own policies. ``started_with`` are further fields of the start line: the configuration's file, say.
+    ``registry`` has its own policies and default capacity. ``authorize`` is asked whether a client may begin a session
+    (see `http.access`). ``started_with`` are further fields of the start line: the configuration's file, say.
 
     Raises:
-        ValueError: for a ``balance`` that is not known.
+        ValueError: for a ``balance`` or a dialect that nobody knows.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Router:
         events: Sequence[Events] = (),
         policies: Mapping[str, PolicyFactory] | None = None,
         dialects: Mapping[str, Dialect] | None = None,
+        authorize: Authorize | None = None,
         started_with: Mapping[str, object] | None = None,
     ) -> None:
         self.config = config
@@ -78,6 +81,7 @@ class Router:
         self.status_port: int | None = None
         self.draining = False
         self._http_get = http_get
+        self._authorize = authorize
         self._started_with = dict(started_with or {})
         self._started_at: float | None = None
         self._serving = trio.CancelScope()
@@ -137,7 +141,9 @@ class Router:
         async with trio.open_nursery() as sessions:
             hidden = () if self.config.status_on_stream_port else PRIVATE_PATHS
             public, private = PlainHttp(self.app, hidden=hidden), PlainHttp(self.app)
-            listener = Listener(self.services, public, sessions, draining=lambda: self.draining)
+            listener = Listener(
+                self.services, public, sessions, draining=lambda: self.draining, authorize=self._authorize
+            )
             self.port = await listeners.start(listener.serve)
             if self.config.status_port is not None:
                 host = self.config.status_host or self.config.host
@@ -177,7 +183,13 @@ class Router:
                 log.info("router has ended", seconds=seconds, sessions=self.services.session_table.opened_total)
 
     async def _probe(self) -> None:
-        await run_health_check_loop(self.registry, self.config, http_get=self._http_get, events=self.services.events)
+        await run_health_check_loop(
+            self.registry,
+            self.config,
+            http_get=self._http_get,
+            events=self.services.events,
+            probe_path=shared_probe_path(self.config, self.services.dialects.values()),
+        )
 
     def drain(self) -> None:
         """Begin to end: not ready any more, no new sessions; open ones get ``drain_seconds``, then a close 1012.
@@ -209,10 +221,25 @@ def _now() -> float:
 
 
 def build_router_app(
-    config: RouterConfig, *, registry: ReplicaRegistry | None = None, blueprints: Sequence[Blueprint] = ()
+    config: RouterConfig,
+    *,
+    registry: ReplicaRegistry | None = None,
+    blueprints: Sequence[Blueprint] = (),
+    events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
 ) -> QuartTrio:
     """The operators' pages as an app, over an injected registry if there is one. Works without being served."""
-    return Router(config, registry=registry, blueprints=blueprints).app
+    return Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    ).app
 
 
 async def serve_router(
@@ -222,10 +249,22 @@ async def serve_router(
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
     events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
     task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a router until cancelled: ``router = await nursery.start(serve_router, config)``."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
+    router = Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        http_get=http_get,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    )
     await router.run(task_status=task_status)
 
 
@@ -237,9 +276,21 @@ async def open_router(
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
     events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
 ) -> AsyncIterator[Router]:
-    """A router that runs inside the block: ``async with open_router(config) as router``. All its tasks end with the block."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
+    """A router that runs inside the block: ``async with open_router(config) as router``. Leaving it leaves nothing behind."""
+    router = Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        http_get=http_get,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(router.run)
         yield router

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trio_router.core.config import RouterConfig
-from trio_router.core.dialects import Dialect, make_dialect
+from trio_router.core.dialects import Dialect, make_dialect, shared_capacity
 from trio_router.core.events import Events
 from trio_router.core.replicas.balancing import PolicyFactory
 from trio_router.core.replicas.registry import ReplicaRegistry
@@ -56,7 +56,10 @@ def make_services(
     Raises:
         ValueError: a ``balance`` or a dialect that is neither the router's own nor given.
     """
-    registry = registry or ReplicaRegistry(config, policies=policies)
+    by_path = {stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams}
+    if registry is None:
+        capacity = shared_capacity(by_path.values())
+        registry = ReplicaRegistry(config, policies=policies, default_capacity=capacity)
     poller, timers = Poller(), Timers()
     identities = Identities(config, registry)
     session_table = SessionTable()
@@ -72,6 +75,6 @@ def make_services(
         relay_parts=RelayParts(
             config.timeouts, config.limits, Scratch(), timers, ByteBudget(config.limits.unplaced_bytes)
         ),
-        dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
+        dialects=by_path,
         events=fan_out((RefusalTotals(session_table), SuspectSessions(session_table), *events)),
     )

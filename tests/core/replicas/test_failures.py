@@ -164,3 +164,18 @@ def test_a_replica_that_was_restarted_or_ordered_back_is_given_another_chance(wh
     else:
         registry.set_admin_state(hole, AdminState.READY, now=1.0)
     assert not hole.refusing
+
+
+def test_a_replica_under_suspicion_is_tried_last_and_probed_and_nothing_is_counted_against_it() -> None:
+    registry = make_registry(2)
+    suspect, other = registry.replicas
+    lost = []
+    registry.on_loss = lambda: lost.append(1)
+    for _ in range(10):
+        registry.suspect(suspect, "dropped the connection", now=0.0)
+    assert (suspect.usable(0.0), suspect.wants_probe(0.0), suspect.failures_total) == (True, True, 0)
+    assert suspect.health.last_error == "dropped the connection"
+    assert registry.candidates(now=0.0) == [other]
+    assert len(lost) == 10
+    heal(registry, suspect)
+    assert registry.candidates(now=0.0) == [suspect, other]

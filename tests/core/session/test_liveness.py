@@ -101,3 +101,10 @@ def test_a_dead_connection_is_measured_from_the_last_byte_it_took() -> None:
         KeepaliveAction.PING,
         KeepaliveAction.DEAD,
     ]
+
+
+def test_silence_while_nobody_was_reading_means_nothing() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.excuse(50.0)
+    assert keepalive.check(100.0, TIMEOUTS) is KeepaliveAction.PING
+    assert keepalive.check(110.0, TIMEOUTS) is KeepaliveAction.DEAD

@@ -348,3 +348,54 @@ def test_a_small_frame_may_drip_as_it_likes() -> None:
         put(buffer, bytes((drip,)))
         assert not buffer.take()
         assert buffer.missing == 0
+
+
+def fed(data: bytes, *, watch: frozenset[int] = WATCH_ALL, side: Side = Side.REPLICA) -> FrameBuffer:
+    """A buffer that was given ``data`` in one read."""
+    flow = make_flow(Scratch(SCRATCH_BYTES), side=side, watch=watch)
+    flow.get_buffer()[: len(data)] = data
+    flow.feed(len(data))
+    return flow
+
+
+@pytest.mark.parametrize("side", [Side.REPLICA, Side.CLIENT])
+def test_a_frame_that_is_looked_at_can_be_had_as_it_came(side: Side) -> None:
+    frames = [wire(TEXT, b"one", masked=side is Side.CLIENT), wire(TEXT, b"two", masked=side is Side.CLIENT)]
+    flow = fed(b"".join(frames), side=side)
+    assert (flow.whole(), flow.payload()) == (frames[0], b"one")
+    flow.resume(keep=True)
+    assert (flow.whole(), flow.payload()) == (frames[1], b"two")
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_stands_before_a_frame_can_be_taken_first_and_is_given_once(dropped: bool) -> None:
+    """``dropped``: among it a frame that does not go on."""
+    first, ping, second = wire(BINARY, b"a"), wire(PING, b"x"), wire(BINARY, b"b")
+    held, last = wire(TEXT, b"held"), wire(BINARY, b"c")
+    flow = fed(first + ping + second + held + last, watch=frozenset({PING, TEXT}))
+    flow.resume(keep=not dropped)
+    assert flow.cut_before() == first + (b"" if dropped else ping) + second
+    assert flow.whole() == held
+    flow.resume(keep=False)
+    assert bytes(flow.take()) == last
+
+
+def test_between_two_frames_that_are_held_back_nothing_is_given_twice() -> None:
+    parts = [wire(TEXT, b"1"), wire(BINARY, b"a"), wire(TEXT, b"2"), wire(BINARY, b"b")]
+    flow = fed(b"".join(parts), watch=frozenset({TEXT}))
+    assert flow.cut_before() == b""
+    flow.resume(keep=False)
+    assert flow.cut_before() == parts[1]
+    flow.resume(keep=False)
+    assert bytes(flow.take()) == parts[3]
+
+
+def test_the_beginning_of_a_frame_is_memory_of_its_own() -> None:
+    flow = fed(wire(BINARY, b"whole") + wire(BINARY, b"x" * 50)[:20])
+    flow.resume(keep=True)
+    flow.take()
+    assert flow.held == 20
+    large = fed(wire(BINARY, b"x" * (LARGE + 10))[:100])
+    large.take()
+    assert large.held >= 100
+    assert fed(b"").held == 0

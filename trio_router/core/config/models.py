@@ -162,7 +162,9 @@ class RouterConfig(Block):
     )
     replicas: Items[ReplicaEndpoint] = Field(default=(), validate_default=True, description="At least one.")
     health_check_path: str = Field(
-        default="/health", pattern=r"^/[^?#\s]*$", description="Requested from every replica."
+        default="/health",
+        pattern=r"^/[^?#\s]*$",
+        description="Requested from every replica. Unless it is set, a dialect that was given from Python may name another.",
     )
     health_check_interval_seconds: Seconds = Field(
         default=5.0, description="From one cycle of probes to the next, ±10 %."

@@ -12,7 +12,7 @@ TOO_MANY: Final = "too_many_connections"
 TOO_MANY_OF_ADDRESS: Final = "too_many_connections_of_address"
 
 
-class Doorkeeper:
+class ConnectionLimits:
     """Counts connections from their acceptance until they are closed or become a session."""
 
     __slots__ = ("_by_address", "_limit", "_per_address", "open")
@@ -24,7 +24,7 @@ class Doorkeeper:
         self._by_address: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<Doorkeeper open={self.open} of {self._limit}, addresses={len(self._by_address)}>"
+        return f"<ConnectionLimits open={self.open} of {self._limit}, addresses={len(self._by_address)}>"
 
     def enter(self, address: str, *, scarce: bool = False) -> str | None:
         """Count one more connection; `leave` must follow. If a limit is reached, return the reason and count nothing.

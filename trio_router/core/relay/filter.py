@@ -70,6 +70,9 @@ DROP: Final = Decision()
 _HOLD: Final = Decision(hold=True, event=FilterEvent.REPLY)
 _COMMIT: Final = Decision(forward=True, event=FilterEvent.COMMIT)
 _REPLY: Final = Decision(forward=True, event=FilterEvent.REPLY)
+_FINISHED: Final = Decision(
+    forward=True, event=FilterEvent.COMMIT, end=End(Side.ROUTER, Cause.COMPLETED)
+)  # the whole answer
 _FIRST_MESSAGE: Final = Decision(forward=True, event=FilterEvent.FIRST_MESSAGE)
 _FIRST_MEDIA: Final = Decision(forward=True, event=FilterEvent.FIRST_MEDIA)
 
@@ -137,6 +140,8 @@ class FrameFilter:
         if verdict is ReplyVerdict.COMMIT:
             self._media_came = self._media_came or found.opcode == BINARY
             return _COMMIT
+        if verdict is ReplyVerdict.FINISHED:
+            return _FINISHED
         if found.opcode >= CLOSE:
             return FORWARD
         return _HOLD if verdict is ReplyVerdict.HOLD else _REPLY

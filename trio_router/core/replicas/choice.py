@@ -33,8 +33,9 @@ class ReplicaChoice(ReplicaSet):
         *,
         rng: random.Random | None = None,
         policies: Mapping[str, PolicyFactory] | None = None,
+        default_capacity: int | None = 1,
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, default_capacity=default_capacity)
         self.rng = rng or random.Random()
         names = (config.balance, *(stream.balance for stream in config.streams))
         self._policies = {name: make_policy(name, policies) for name in names if name is not None}
@@ -74,6 +75,8 @@ class ReplicaChoice(ReplicaSet):
         ``prefer`` is the URL of a replica that knows the client: taken if it is available, whatever the policy says. A
         slot that lingers there under the same ``key`` is the client's own and counts as free for it.
         """
+        for replica in self.replicas:
+            replica.forget_over(now)
         known = [r for r in self.replicas if r.url == prefer and r not in exclude] if prefer else []
         if known and known[0].available(now, key=key) and not known[0].refusing and serves(known[0], preset):
             return self._take(known[0], now, key)
@@ -133,7 +136,12 @@ class ReplicaChoice(ReplicaSet):
 
     def next_change(self, now: float) -> float:
         """When a slot may become free by the passing of time alone, at the earliest; infinity if never."""
-        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until, r.grows_at(now)) if time > now]
+        times = [
+            time
+            for r in self.replicas
+            for time in (r.full_until, r.ejected_until, r.grows_at(now), *r.lingers_until)
+            if time > now
+        ]
         return min(times, default=math.inf)
 
     def _begin(self, now: float) -> float:

@@ -33,7 +33,10 @@ class ReplicaRegistry(ReplicaChoice):
     """All replicas in the order of the configuration.
 
     ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
-    name, beside the router's own. Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
+    name, beside the router's own. ``default_capacity`` is how many sessions a replica serves at once while it has not said
+    so (None: without a limit); which number is right depends on the dialect.
+
+    Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
     free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
 
     Raises:
@@ -46,12 +49,13 @@ class ReplicaRegistry(ReplicaChoice):
         *,
         rng: random.Random | None = None,
         policies: Mapping[str, PolicyFactory] | None = None,
+        default_capacity: int | None = 1,
     ) -> None:
         if not isinstance(config, RouterConfig):
             if not config:
                 raise ValueError("a registry needs at least one replica")
             config = RouterConfig(replicas=tuple(config))
-        super().__init__(config, rng=rng, policies=policies)
+        super().__init__(config, rng=rng, policies=policies, default_capacity=default_capacity)
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_loss: Callable[[], None] = lambda: None
@@ -68,11 +72,12 @@ class ReplicaRegistry(ReplicaChoice):
             slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
             slot.replica.suspected = False
 
-    def release(self, slot: Slot, *, now: float, linger: bool = False) -> None:
+    def release(self, slot: Slot, *, now: float, linger: bool = False, linger_seconds: float = 0.0) -> None:
         """Give the slot back, exactly once; a second call does nothing.
 
         ``linger``: the replica may still be busy with what the session had begun. If it reports on itself, the slot
-        stays taken until a report that was asked for after now says otherwise.
+        stays taken until a report that was asked for after now says otherwise. If it reports nothing, the slot stays
+        taken for ``linger_seconds``, with or without ``linger``.
         """
         if slot.released:
             return
@@ -81,8 +86,11 @@ class ReplicaRegistry(ReplicaChoice):
         del replica.held_since[slot.number]
         replica.connected_since.pop(slot.number, None)
         replica.changed_at = now
-        if linger and replica.report is not None and replica.report.busy is not None:
-            replica.lingering.append(Lingering(now, slot.key))
+        if replica.report is not None and replica.report.busy is not None:
+            if linger:
+                replica.lingering.append(Lingering(now, slot.key))
+        elif linger_seconds > 0:
+            replica.lingering.append(Lingering(now, slot.key, until=now + linger_seconds))
         if replica.removing and not replica.held:
             self._drop(replica)
         self.on_capacity()

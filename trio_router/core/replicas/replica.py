@@ -42,10 +42,18 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Lingering:
-    """A slot whose client left at ``since`` while the replica may be busy with it; ``key`` is the client's affinity key."""
+    """A slot whose client left at ``since`` while the replica may be busy with it; ``key`` is the client's affinity key.
+
+    ``until`` is when it is free again, where the replica reports nothing; None: when a report says so.
+    """
 
     since: float
     key: str | None = None
+    until: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time has passed."""
+        return self.until is not None and now >= self.until
 
 
 @dataclass(eq=False, slots=True)
@@ -154,11 +162,10 @@ class Replica:
         if now < self.full_until:
             return False
         capacity = self.capacity(now)
-        return capacity is None or self.taken - self.lingering_of(key) < capacity
-
-    def lingering_of(self, key: str | None) -> int:
-        """Number of lingering slots of the client with this affinity key."""
-        return 0 if key is None else sum(slot.key == key for slot in self.lingering)
+        if capacity is None:
+            return True
+        open_to_it = sum(slot.is_over(now) or (key is not None and slot.key == key) for slot in self.lingering)
+        return self.taken - open_to_it < capacity
 
     @property
     def expected(self) -> bool:
@@ -190,7 +197,12 @@ class Replica:
 
     def wants_probe(self, now: float) -> bool:
         """Whether an early probe would determine which slots are free, or whether it is still alive."""
-        return bool(self.lingering) or now < self.full_until or self.degraded or self.report_stale
+        return (
+            any(slot.until is None for slot in self.lingering)
+            or now < self.full_until
+            or self.degraded
+            or self.report_stale
+        )
 
     @property
     def report_stale(self) -> bool:
@@ -216,6 +228,18 @@ class Replica:
             # The rejection came before this report was requested: the report is newer.
             self.full_until = 0.0
 
+    @property
+    def lingers_until(self) -> list[float]:
+        """When lingering slots become free by the passing of time alone."""
+        return [slot.until for slot in self.lingering if slot.until is not None]
+
+    def forget_over(self, now: float) -> None:
+        """Give up slots whose time has passed."""
+        if self.lingering:
+            self.lingering = [slot for slot in self.lingering if not slot.is_over(now)]
+
     def forget_lingering(self, now: float) -> None:
-        """Free lingering slots on which the replica no longer reports."""
-        self.lingering = [slot for slot in self.lingering if now - slot.since < LINGER_SECONDS]
+        """Free lingering slots on which the replica no longer reports, or whose time has passed."""
+        self.lingering = [
+            slot for slot in self.lingering if now - slot.since < LINGER_SECONDS and not slot.is_over(now)
+        ]

@@ -25,14 +25,16 @@ class ReplicaSet:
     ``replicas`` is never changed in place: it is replaced, then ``on_replicas_changed`` is called.
     """
 
-    def __init__(self, config: RouterConfig) -> None:
+    def __init__(self, config: RouterConfig, *, default_capacity: int | None = 1) -> None:
         self.config = config
+        self._default_capacity = default_capacity
         self.replicas: tuple[Replica, ...] = tuple(self._make(endpoint) for endpoint in config.replicas)
         self.on_replicas_changed: Callable[[], None] = lambda: None
 
     def _make(self, endpoint: ReplicaEndpoint) -> Replica:
-        default = None if self.config.dialect == "opaque" else 1
-        return Replica(endpoint, default_capacity=default, slow_start_seconds=self.config.slow_start_seconds)
+        return Replica(
+            endpoint, default_capacity=self._default_capacity, slow_start_seconds=self.config.slow_start_seconds
+        )
 
     # The names of FastVideo's registry
 

@@ -22,6 +22,7 @@ class OpenSession(Protocol):
 
     id: str
     client: str
+    port: int  # the client's TCP port; 0: not known
     opened_at: float
 
     @property
