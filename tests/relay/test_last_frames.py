@@ -60,10 +60,9 @@ async def test_a_close_that_answers_the_client_follows_what_was_held(clock: Mock
 
 
 async def test_a_replica_that_has_too_much_held_back_loses_the_session(clock: MockClock) -> None:
-    async with relaying(Holding(), limits={"hold_bytes": 1000}) as scene:
+    async with relaying(Holding(), limits={"hold_bytes": 1024}) as scene:
         first, second = scene.replica(), scene.replica()
-        for _ in range(30):
-            await first.text(b"hold" + bytes(900))
+        await first.stream.send_all(30 * text(b"hold" + bytes(900)))
         await first.hears_end()
         await second.text(b"begin")
         await scene.client.hears(Opcode.TEXT, b"begin")
@@ -85,7 +84,7 @@ class Exploding(FastVideo):
 
 
 async def test_a_crash_does_not_put_its_error_into_a_frame_that_is_being_cut_through(clock: MockClock) -> None:
-    async with relaying(Exploding(), limits={"hold_bytes": 1000}) as scene:
+    async with relaying(Exploding(), limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         large = binary(bytes(3000))
         await replica.stream.send_all(large[:2000])
@@ -97,7 +96,7 @@ async def test_a_crash_does_not_put_its_error_into_a_frame_that_is_being_cut_thr
 
 
 async def test_one_close_goes_out_if_the_source_closes_inside_the_frame_that_ours_waits_for(clock: MockClock) -> None:
-    async with relaying(limits={"hold_bytes": 1000}) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         large = binary(bytes(3000))
         await replica.stream.send_all(large[:2000])
@@ -113,7 +112,7 @@ async def test_one_close_goes_out_if_the_source_closes_inside_the_frame_that_our
 
 
 async def test_a_close_waits_for_one_frame_only_however_many_large_ones_follow(clock: MockClock) -> None:
-    async with relaying(limits={"hold_bytes": 1000}) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         large = binary(bytes(3000))
         await replica.stream.send_all(large[:2000])
@@ -126,7 +125,7 @@ async def test_a_close_waits_for_one_frame_only_however_many_large_ones_follow(c
 
 
 async def test_a_source_that_dies_inside_the_frame_that_a_close_waits_for_resets_the_sink(clock: MockClock) -> None:
-    async with relaying(limits={"hold_bytes": 1000}) as scene:
+    async with relaying(limits={"hold_bytes": 1024}) as scene:
         replica = await scene.opened()
         large = binary(bytes(3000))
         await replica.stream.send_all(large[:2000])
