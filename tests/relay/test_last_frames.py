@@ -179,7 +179,7 @@ async def test_a_connector_that_explodes_at_a_failed_attempt_leaves_no_connectio
 
     async with relaying() as scene:
         replica = scene.replica()
-        scene.offers.attempt_failed = explode  # type: ignore[method-assign]
+        scene.offers.attempt_failed = explode  # type: ignore[method-assign, assignment]
         await scene.client.text(INIT)
         await replica.hears(Opcode.TEXT, INIT)
         await replica.close(1013)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import structlog.testing
 import pytest
+import structlog.testing
 import trio
 from trio.testing import MockClock, memory_stream_pair
 

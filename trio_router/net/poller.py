@@ -63,6 +63,18 @@ class _Wait:
         self.late = False  # its step is through with it, and the task is told in a later turn
         self.over = False
 
+    def wake(self, result: object) -> None:
+        """Its own step is under way: what that returns or raises has precedence."""
+        self.woken = result
+
+    def set_late(self) -> None:
+        """Its step is through with it; it is told later."""
+        self.late = True
+
+    def set_over(self) -> None:
+        """It is told, or cancelled."""
+        self.over = True
+
     def abort(self, _: object) -> trio.lowlevel.Abort:
         if self.late:  # the result may be bytes that were read, so it must not be lost
             return trio.lowlevel.Abort.FAILED
@@ -172,7 +184,7 @@ class Poller:
 
     def _wake(self, wait: _Wait, result: object) -> None:
         if wait is self._serving:  # what its step returns or raises has precedence
-            wait.woken = result
+            wait.wake(result)
         else:
             self._finish(wait, outcome.Value(result))
 
@@ -214,7 +226,7 @@ class Poller:
     ) -> None:
         """No step follows; its task is woken when it is its turn, mostly at the end of this one."""
         if not wait.over:  # it may have been cancelled by its own step
-            wait.late = True
+            wait.set_late()
             self._waits_no_more(wait)
             queue.append((wait, result))
 
@@ -224,7 +236,7 @@ class Poller:
 
     def leave(self, wait: _Wait) -> None:
         """Nobody waits any more; the socket stays registered."""
-        wait.over = True
+        wait.set_over()
         self._waits_no_more(wait)
 
     def _waits_no_more(self, wait: _Wait) -> None:

@@ -34,6 +34,14 @@ class TimerHandle:
         self.callback: Callback | None = check
         self.timers: Timers | None = timers  # None once it is made
 
+    def set_made(self) -> None:
+        """It is being made: nobody carries it."""
+        self.timers = None
+
+    def set_due(self, timers: Timers) -> None:
+        """It will be made again."""
+        self.timers = timers
+
     def cancel(self) -> None:
         """Never make it, or not again."""
         if self.callback is not None:
@@ -68,7 +76,7 @@ class Timers:
         return handle
 
     def note_cancelled(self) -> None:
-        """An timer was cancelled."""
+        """A timer was cancelled."""
         self._cancelled += 1
         if self._cancelled > CARRIED and 2 * self._cancelled > len(self._due):
             self._due = [entry for entry in self._due if entry[2].callback is not None]
@@ -93,10 +101,10 @@ class Timers:
     def _look(self, now: float) -> None:
         while self._next() <= now:
             _, number, handle = heapq.heappop(self._due)
-            handle.timers = None
+            handle.set_made()
             again = self._make(handle.callback, now) if handle.callback is not None else None
             if again is not None and handle.callback is not None:
-                handle.timers = self
+                handle.set_due(self)
                 heapq.heappush(self._due, (max(again, now + 0.001), number, handle))
 
     def _make(self, check: Callback, now: float) -> float | None:

@@ -26,8 +26,8 @@ def nothing(_: FilterEvent) -> None:
 
 
 class Direction(Writer):
-    """One direction's ends. ``side`` is its source's. Without a ``source`` nothing is read, without a ``sink`` nothing is written:
-    what comes is only kept in ``replay``, if there is one.
+    """One direction's ends. ``side`` is its source's. Without a ``source`` nothing is read, without a ``sink``
+    nothing is written: what comes is only kept in ``replay``, if there is one.
     """
 
     __slots__ = (
@@ -69,14 +69,15 @@ class Direction(Writer):
         self.end: End | None = None
         self.close_received: CloseInfo | None = None  # from the source
         self._cut_through: Callable[[], Decision] | None = None  # asked when a frame is too long to be looked at
-        self._held: list[bytes] = []  # frames that wait for the commit point
+        self._held: tuple[bytes, ...] = ()  # frames that wait for the commit point
         self._held_bytes = 0
         self._frames = 0  # of buffers before this one
         self._messages = 0
         self._paused = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.source} -> {self.sink} bytes={self.bytes} waiting={len(self.outbox)} end={self.end}>"
+        ends = f"{self.source} -> {self.sink}"
+        return f"<{type(self).__name__} {ends} bytes={self.bytes} waiting={len(self.outbox)} end={self.end}>"
 
     @property
     def traffic(self) -> Traffic:
@@ -136,7 +137,7 @@ class Direction(Writer):
                 self._send(frames)
 
     def _drop_held(self) -> None:
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes = (), 0
 
     def _send(self, frames: bytes | bytearray) -> None:
         """Write frames of the source, in memory of their own."""

@@ -45,7 +45,7 @@ class Pump(Direction):
     def get_buffer(self) -> memoryview:
         """Where the source puts what it reads. While a close waits for the end of a frame, nothing after that is read."""
         room = self.buffer.get_buffer()
-        return room[: self.buffer.body_left] if self._closing and self._close_waits else room
+        return room if not self._closing or not self._close_waits else room[: self.buffer.body_left]
 
     def buffer_updated(self, n: int) -> Signal | None:
         """The source put ``n`` bytes into the room: forward what may go. 0 is the end of the stream."""
@@ -111,8 +111,9 @@ class Pump(Direction):
         if self.closed:
             return
         self._send(before)
-        self._held.append(buffer.whole())
-        self._held_bytes += len(self._held[-1])
+        frame = buffer.whole()
+        self._held = (*self._held, frame)
+        self._held_bytes += len(frame)
         if self._held_bytes > HELD_FRAMES * buffer.scanner.hold_bytes and self.end is None:
             self.end = End(self.side, Cause.TOO_BIG, detail="too much was said before the commit point")
 

@@ -102,7 +102,6 @@ class Relay:
     async def run(self, connector: Connector) -> End:
         """Relay until both directions have ended, or the first end is ``close_seconds`` ago. Closes both connections."""
         self._connector = connector
-        timeouts = self._parts.timeouts
         self._watchdog.start()
         if self._first_message is not None:
             self._enter(SessionEvent.ACCEPT)
@@ -110,7 +109,7 @@ class Relay:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
                 if self.state.end is not None:  # it was stopped before it ran
-                    self._scope.deadline = trio.current_time() + timeouts.close_seconds
+                    self._close_within(nursery.cancel_scope)
                 nursery.start_soon(self._pump_to_replica, name="to replica")
                 nursery.start_soon(self._pump_to_client, name="to client")
         finally:
@@ -124,6 +123,10 @@ class Relay:
                 self.pair.release()
         assert self.state.end is not None
         return self.state.end
+
+    def _close_within(self, scope: trio.CancelScope) -> None:
+        """The closing handshakes have this long."""
+        scope.deadline = trio.current_time() + self._parts.timeouts.close_seconds
 
     async def _break_off(self, *, crashed: bool) -> None:
         """Cancelled, or a bug of ours: say what can be written at once. After a crash there is a little time for it."""
@@ -163,7 +166,9 @@ class Relay:
         """Wait for it, and hear from the connector whether it can be served. An End: why not."""
         assert self._connector is not None
         try:
-            problem = await awaited.wait(self._parts.timers, self._parts.timeouts.first_message_seconds, self._connector)
+            problem = await awaited.wait(
+                self._parts.timers, self._parts.timeouts.first_message_seconds, self._connector
+            )
         finally:
             self._first_message = None
         replay = self.pair.to_replica.replay
@@ -242,6 +247,7 @@ class Relay:
         self._enter(SessionEvent.COMMIT)
         self.pair.to_client.release_held()
         self._watchdog.forget_attempt()
+        self._attempt.forget_answer()
         self._connector.committed(self._attempt)
 
     # Told by the connector
@@ -294,7 +300,7 @@ class Relay:
         self.pair.to_replica.drop_replay()
         self.pair.to_replica.wake()
         if self._scope is not None:
-            self._scope.deadline = trio.current_time() + self._parts.timeouts.close_seconds
+            self._close_within(self._scope)
         plan = close_plan(end, other_told=self.pair.was_closed(against=end.side))
         self.pair.close(plan, self.conversation, end.retry_after)
         if self._first_message is not None:

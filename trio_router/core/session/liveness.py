@@ -29,7 +29,7 @@ class Delivery(NamedTuple):
 
 
 class Keepalive:
-    """One connection's silence. ``last_received_at`` is set by whoever reads from it; seconds on the router's clock."""
+    """One connection's silence. ``last_received_at`` is told by whoever reads from it; seconds on the router's clock."""
 
     __slots__ = ("_acknowledged", "last_received_at", "pinged_at")
 
@@ -37,6 +37,10 @@ class Keepalive:
         self.last_received_at = now
         self.pinged_at = now
         self._acknowledged = -1  # when bytes last waited; -1: they never did
+
+    def received(self, now: float) -> None:
+        """Bytes came."""
+        self.last_received_at = now
 
     def excuse(self, now: float) -> None:
         """Silence up to now means nothing: nobody was reading."""

@@ -39,7 +39,7 @@ class StreamConnection(Connection):
                     return Signal.LOOK
             if len(data) > (wanted := reader.sizehint):  # it wants less than when the read began
                 data, self._early = data[:wanted], data[wanted:]
-            self.keepalive.last_received_at = trio.current_time()
+            self.keepalive.received(trio.current_time())
             if (signal := deliver(reader, data)) is not None:
                 return signal
 
