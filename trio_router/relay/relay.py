@@ -263,7 +263,7 @@ class Relay:
         self._enter(SessionEvent.DIAL)
 
     def position(self, position: int, depth: int, estimate: float | None) -> None:
-        """See `Progress`: the waiting client is told, in its dialect's words."""
+        """See `Progress`: the waiting client is told, in its dialect."""
         message = message_frame(lambda: self.conversation.queue_status(position, depth, estimate))
         if message is not None:
             self.pair.to_client.inject(message)

@@ -21,7 +21,7 @@ class Signal(Enum):
     """Why a pump's task is woken from `drive`."""
 
     FLUSH = auto()  # the sink did not take everything
-    ENDED = auto()  # the source ended; the flow knows how
+    ENDED = auto()  # the source ended; the reader knows how
     LOOK = auto()  # somebody asked for something
 
 
