@@ -63,6 +63,18 @@ class _Wait:
         self.late = False  # its step has returned, and the task is woken in a later turn
         self.over = False
 
+    def wake(self, result: object) -> None:
+        """Its own step is under way: what that returns or raises has precedence."""
+        self.woken = result
+
+    def set_late(self) -> None:
+        """Its step is through with it; it is told later."""
+        self.late = True
+
+    def set_over(self) -> None:
+        """It is told, or cancelled."""
+        self.over = True
+
     def abort(self, _: object) -> trio.lowlevel.Abort:
         if self.late:  # the result may be bytes that were read, so it must not be lost
             return trio.lowlevel.Abort.FAILED
@@ -172,8 +184,8 @@ class Poller:
             self._wake(wait, result)
 
     def _wake(self, wait: _Wait, result: object) -> None:
-        if wait is self._serving:  # what its step returns or raises takes precedence
-            wait.woken = result
+        if wait is self._serving:  # what its step returns or raises has precedence
+            wait.wake(result)
         else:
             self._finish(wait, outcome.Value(result))
 
@@ -215,7 +227,7 @@ class Poller:
     ) -> None:
         """Queue the result for the task. No step follows; mostly it is woken at the end of this turn."""
         if not wait.over:  # it may have been cancelled by its own step
-            wait.late = True
+            wait.set_late()
             self._waits_no_more(wait)
             queue.append((wait, result))
 
@@ -224,8 +236,8 @@ class Poller:
         trio.lowlevel.reschedule(wait.task, result)
 
     def leave(self, wait: _Wait) -> None:
-        """The task no longer waits; the socket stays registered."""
-        wait.over = True
+        """Nobody waits any more; the socket stays registered."""
+        wait.set_over()
         self._waits_no_more(wait)
 
     def _waits_no_more(self, wait: _Wait) -> None:

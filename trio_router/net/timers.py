@@ -34,6 +34,14 @@ class TimerHandle:
         self.callback: Callback | None = check
         self.timers: Timers | None = timers  # None once it has fired for the last time
 
+    def set_made(self) -> None:
+        """It is being made: nobody carries it."""
+        self.timers = None
+
+    def set_due(self, timers: Timers) -> None:
+        """It will be made again."""
+        self.timers = timers
+
     def cancel(self) -> None:
         """Do not call the callback, or not again. No effect after the last call."""
         if self.callback is not None:
@@ -93,10 +101,10 @@ class Timers:
     def _look(self, now: float) -> None:
         while self._next() <= now:
             _, number, handle = heapq.heappop(self._due)
-            handle.timers = None
+            handle.set_made()
             again = self._make(handle.callback, now) if handle.callback is not None else None
             if again is not None and handle.callback is not None:
-                handle.timers = self
+                handle.set_due(self)
                 heapq.heappush(self._due, (max(again, now + 0.001), number, handle))
 
     def _make(self, check: Callback, now: float) -> float | None:

@@ -129,7 +129,7 @@ class FrameFilter:
         return self._after_commit(found, payload)
 
     def cut_through(self) -> Decision:
-        """The replica's frame is too long to be held, so it is no message of a few words: it commits."""
+        """The replica's frame is too long to be held, so it is no short control message: it commits."""
         return DROP if self._state.conduct.committed else _COMMIT
 
     def _before_commit(self, found: Frame, payload: bytes) -> Decision:

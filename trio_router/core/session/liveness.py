@@ -38,6 +38,10 @@ class Keepalive:
         self.pinged_at = now
         self._acknowledged = -1  # when bytes last waited; -1: they never did
 
+    def received(self, now: float) -> None:
+        """Bytes came."""
+        self.last_received_at = now
+
     def excuse(self, now: float) -> None:
         """Disregard the silence up to ``now``: nothing was being read."""
         self.last_received_at = now

@@ -247,6 +247,11 @@ class FrameBuffer:
         return self.scanner.in_message
 
     @property
+    def body_left(self) -> int:
+        """Bytes of a frame that is being cut through and has not come yet."""
+        return self.scanner.body_left
+
+    @property
     def at_boundary(self) -> bool:
         """Whether a frame may be inserted after what `take` returned."""
         return not self.scanner.body_left

@@ -37,7 +37,9 @@ class StreamConnection(Connection):
                 interrupted, self._reading = self._reading.cancelled_caught, None
                 if interrupted:
                     return Signal.LOOK
-            self.keepalive.last_received_at = trio.current_time()
+            if len(data) > (wanted := reader.sizehint):  # it wants less than when the read began
+                data, self._early = data[:wanted], data[wanted:]
+            self.keepalive.received(trio.current_time())
             if (signal := deliver(reader, data)) is not None:
                 return signal
 
