@@ -146,8 +146,8 @@ def test_once_another_replica_has_the_session_those_that_failed_are_to_blame_onc
     tries = Tries(5)
     first = tries.failed(A, GONE)
     tries.failed(B, SILENT)
-    assert tries.blameworthy() == [first], "silence was held against it at once"
-    assert tries.blameworthy() == []
+    assert tries.conclude() == [first], "silence was held against it at once"
+    assert tries.conclude() == []
 
 
 def test_if_all_were_full_the_client_is_told_so_and_when_to_come_back() -> None:

@@ -116,7 +116,7 @@ class Direction(Writer):
             self.wake()
 
     def conduct(
-        self, *, watch: frozenset[int], hold_bytes: int, message_bytes: int, cut_through: Callable[[], Decision] | None
+        self, watch: frozenset[int], hold_bytes: int, message_bytes: int, cut_through: Callable[[], Decision] | None
     ) -> None:
         """How frames are treated from the next one on. ``cut_through`` decides about one too long to be stopped at."""
         self.buffer.scanner.set_rules(watch=watch, hold_bytes=hold_bytes, max_message_bytes=message_bytes)

@@ -27,7 +27,7 @@ from trio_router.relay.attempt import Attempt, Connector
 from trio_router.relay.first_message import FirstMessageWait, read_in_pieces
 from trio_router.relay.pair import Pair, message_frame
 from trio_router.relay.pump import Pump
-from trio_router.relay.rules import RelayParts, apply_conduct, frame_buffer, make_pumps
+from trio_router.relay.rules import RelayParts, frame_buffer, make_pumps
 from trio_router.relay.watchdog import Watchdog
 
 #: Ends of an attempt after which another replica may be tried unseen. A close frame that got this far is an answer.
@@ -54,7 +54,9 @@ class Relay:
         "_dialect",
         "_filter",
         "_first_message",
+        "_moved",
         "_parts",
+        "_rules",
         "_scope",
         "_watchdog",
         "conversation",
@@ -69,6 +71,8 @@ class Relay:
         self.timing = Timing(trio.current_time())
         self._dialect = dialect
         self._parts = parts
+        self._rules = parts.rules_for(dialect)
+        self._moved = False  # an attempt has failed
         self._filter = FrameFilter(self.state, conversation)
         to_replica, to_client = make_pumps(parts, self._filter, self._on_event)
         self.pair = Pair(client, to_replica, to_client, self._filter)
@@ -95,7 +99,7 @@ class Relay:
         self._apply_conduct()
 
     def _apply_conduct(self) -> None:
-        apply_conduct(self.state.conduct, self.pair, self._dialect, self._filter, self._parts.limits)
+        self._rules.apply(self.state.conduct, self.pair, self._filter)
 
     # Running
 
@@ -199,7 +203,9 @@ class Relay:
         self._attempt = attempt
         self.timing.connected(trio.current_time())
         pair.set_replica(attempt.connection)
-        pair.to_client.read_from(attempt.connection, frame_buffer(self._parts, Side.REPLICA))
+        # A pump begins with a frame buffer of its own: only a second replica needs another one.
+        another = frame_buffer(self._parts, Side.REPLICA) if self._moved else None
+        pair.to_client.read_from(attempt.connection, another)
         self._enter(SessionEvent.CONNECT)
         pair.to_replica.write_to(attempt.connection)
         if self._dialect.replica_must_reply:
@@ -211,6 +217,7 @@ class Relay:
         pair = self.pair
         pair.to_replica.write_to(None)
         pair.to_client.read_from(None)
+        self._moved = True
         pair.set_replica(None)
         self._attempt = None
         self._watchdog.forget_attempt()

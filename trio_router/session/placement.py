@@ -148,7 +148,7 @@ class Placement:
         self._services.registry.session_opened(replica)
         self._services.admission.committed(self.visit)
         self._services.identities.committed(self.visit, replica)
-        for failure in self._tries.blameworthy():
+        for failure in self._tries.conclude():
             self._record_failure(failure.replica, failure.why, client=self._address, opened=False)
 
     def is_unhealthy(self, attempt: Attempt) -> bool:

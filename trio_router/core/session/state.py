@@ -69,7 +69,7 @@ class Replay(Enum):
     NONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Conduct:
     """What both directions do in one phase."""
 
@@ -97,27 +97,21 @@ CONDUCT: Final[dict[Phase, Conduct]] = {
 class SessionState:
     """Where one session stands. ``end`` is the first end, the one that counts; ``ended_in`` the phase it came in."""
 
-    __slots__ = ("_heard", "end", "ended_in", "phase")
+    __slots__ = ("conduct", "end", "ended_in", "phase")
 
     def __init__(self) -> None:
-        self._heard = False  # the client's first message is complete
         self.phase = Phase.HANDSHAKE
+        self.conduct = CONDUCT[Phase.HANDSHAKE]  # what both directions do now
         self.end: End | None = None
         self.ended_in = Phase.HANDSHAKE
 
     def __repr__(self) -> str:
         return f"<SessionState {self.phase} end={self.end}>"
 
-    @property
-    def conduct(self) -> Conduct:
-        """What both directions do in the current phase."""
-        if self._heard and self.phase is Phase.FIRST_MESSAGE:
-            return _SEEKING  # what follows the first message is no first message
-        return CONDUCT[self.phase]
-
     def hear(self) -> None:
-        """The client's first message is complete, though not parsed yet."""
-        self._heard = True
+        """The client's first message is complete, though not parsed yet: what follows it is no first message."""
+        if self.phase is Phase.FIRST_MESSAGE:
+            self.conduct = _SEEKING
 
     def enter(self, event: SessionEvent) -> None:
         """Enter the phase to which the table leads.
@@ -129,6 +123,7 @@ class SessionState:
         if phase is None:
             raise RuntimeError(f"a session in {self.phase} cannot {event.name}")
         self.phase = phase
+        self.conduct = CONDUCT[phase]
 
     def finish(self, end: End) -> bool:
         """Record how it ended. False if it had ended before; then nothing changes."""
