@@ -14,22 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.certificate import Certificate
-
 _VERSION_TIMEOUT_S = 20
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class MissingPeer(Exception):
     """This peer is not installed; the message says what would have to be."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """How clients come in: plain unless there is a certificate. `dialect` is for our own router only."""
-
-    certificate: Certificate | None = None
-    dialect: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,20 +31,18 @@ class Launch:
     config: str = ""
     ready_path: str | None = "/health"
     env: dict[str, str] = field(default_factory=dict)
-    tls: bool = False
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`version()` raises `MissingPeer`; `prepare(workdir, port, replica_port, door)` writes config
-    and names the command. `features` may hold `tls`."""
+    """`version()` raises `MissingPeer`; `prepare(workdir, port, replica_port)` writes config and names the
+    command."""
 
     name: str
     title: str
     version: Callable[[], str]
-    prepare: Callable[[Path, int, int, Door], Launch]
+    prepare: Callable[[Path, int, int], Launch]
     color: str
-    features: frozenset[str] = frozenset()
 
 
 def find_binary(name: str, install: str) -> str:
