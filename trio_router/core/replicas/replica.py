@@ -162,7 +162,7 @@ class Replica:
         if now < self.full_until:
             return False
         capacity = self.capacity(now)
-        if capacity is None:
+        if capacity is None or self.taken < capacity:
             return True
         open_to_it = sum(slot.is_over(now) or (key is not None and slot.key == key) for slot in self.lingering)
         return self.taken - open_to_it < capacity
