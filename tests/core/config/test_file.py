@@ -259,4 +259,4 @@ def test_an_error_says_where_how_many_and_what() -> None:
 def test_the_queue_is_patient_and_its_old_name_is_hinted_at() -> None:
     config = parse_config(f"router: {{{REPLICA}, queue: {{per_client: 2}}}}")
     assert (config.queue.length, config.queue.timeout_seconds, config.queue.per_client) == (100, 300, 2)
-    assert router("line: {length: 1}") == ["router.queue: unknown key; did you mean 'queue'?"]
+    assert router("line: {length: 1}") == ["router.line: unknown key; did you mean 'queue'?"]
