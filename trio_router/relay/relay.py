@@ -95,8 +95,10 @@ class Relay:
     # Phases: the only place that enters one
 
     def _enter(self, event: SessionEvent) -> None:
+        before = self.state.conduct
         self.state.enter(event)
-        self._apply_conduct()
+        if self.state.conduct is not before:
+            self._apply_conduct()
 
     def _apply_conduct(self) -> None:
         self._rules.apply(self.state.conduct, self.pair, self._filter)

@@ -210,3 +210,22 @@ def test_a_drain_is_a_restart() -> None:
 def test_where_replicas_dropped_tcp_at_the_message_the_client_is_dropped_too() -> None:
     end = End(Side.CLIENT, Cause.POISON, dropped=True)
     assert close_plan(end, other_told=False) == ClosePlan(drop_client=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "cause", "reason"),
+    [
+        (Side.CLIENT, Cause.CLIENT_LIMIT, "per_client_limit"),
+        (Side.ROUTER, Cause.NO_REPLICA, "no_healthy_replica"),
+        (Side.ROUTER, Cause.QUEUE_FULL, "queue_full"),
+        (Side.ROUTER, Cause.QUEUE_TIMEOUT, "queue_timeout"),
+        (Side.ROUTER, Cause.UNREACHABLE, "no_replica_reached"),
+        (Side.ROUTER, Cause.OVERLOADED, "overloaded"),
+    ],
+)
+def test_a_session_without_a_replica_is_told_to_try_again_and_why(side: Side, cause: Cause, reason: str) -> None:
+    plan = CLOSE_PLANS[side, cause]
+    assert plan.to_client == CloseInfo(1013, reason)
+    assert plan.error is not None
+    assert plan.error.code == "gpu_unavailable"
+    assert plan.error.message.startswith("router: ")

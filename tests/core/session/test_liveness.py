@@ -108,3 +108,17 @@ def test_silence_while_nobody_was_reading_means_nothing() -> None:
     keepalive.excuse(50.0)
     assert keepalive.check(100.0, TIMEOUTS) is KeepaliveAction.PING
     assert keepalive.check(110.0, TIMEOUTS) is KeepaliveAction.DEAD
+
+
+def test_silence_while_nobody_read_is_excused() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.excuse(59.0)
+    assert keepalive.due(TIMEOUTS) == 79.0
+    assert keepalive.check(60.0, TIMEOUTS) is KeepaliveAction.FINE
+    assert watch(keepalive, 1000.0)[-1] == (119.0, KeepaliveAction.DEAD)
+
+
+def test_bytes_that_were_acknowledged_for_the_first_time_are_life() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.check(10.0, TIMEOUTS, Delivery(acknowledged=0, unsent=5))
+    assert keepalive.check(60.0, TIMEOUTS, Delivery(acknowledged=1, unsent=4)) is KeepaliveAction.FINE

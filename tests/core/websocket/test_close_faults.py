@@ -69,3 +69,7 @@ def test_the_fault_is_named(payload: bytes, code: int, reason: str) -> None:
 @pytest.mark.parametrize("code", [1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999])
 def test_a_reserved_code_is_never_passed_on(code: int) -> None:
     assert close_payload(code, "mine") == close_payload(1002, "invalid close code")
+
+
+def test_a_close_frame_with_a_code_alone_has_a_body_of_two_bytes() -> None:
+    assert close_payload(1000) == b"\x03\xe8"

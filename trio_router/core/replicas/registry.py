@@ -90,7 +90,9 @@ class ReplicaRegistry(ReplicaChoice):
             if linger:
                 replica.lingering.append(Lingering(now, slot.key))
         elif linger_seconds > 0:
-            replica.lingering.append(Lingering(now, slot.key, until=now + linger_seconds))
+            until = now + linger_seconds
+            replica.lingering.append(Lingering(now, slot.key, until=until))
+            replica.first_over_at = min(replica.first_over_at, until)
         if replica.removing and not replica.held:
             self._drop(replica)
         self.on_capacity()

@@ -68,6 +68,7 @@ class Replica:
     held_since: dict[int, float] = field(default_factory=dict)  # slot number -> when it was picked
     connected_since: dict[int, float] = field(default_factory=dict)  # slot number -> when its connection stood
     lingering: list[Lingering] = field(default_factory=list)
+    first_over_at: float = math.inf  # when the first of them becomes free by the passing of time alone
     others: int = 0
     report: Report | None = None
     full_until: float = 0.0
@@ -235,8 +236,9 @@ class Replica:
 
     def forget_over(self, now: float) -> None:
         """Give up slots whose time has passed."""
-        if self.lingering:
+        if now >= self.first_over_at:
             self.lingering = [slot for slot in self.lingering if not slot.is_over(now)]
+            self.first_over_at = min(self.lingers_until, default=math.inf)
 
     def forget_lingering(self, now: float) -> None:
         """Free lingering slots on which the replica no longer reports, or whose time has passed."""

@@ -81,10 +81,11 @@ class Conduct:
     committed: bool = False
 
 
+_ASKING: Final = Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST)
 _SEEKING: Final = Conduct(Inspection.ALL, Inspection.ALL, Hold.REPLAY, Replay.MORE)
 CONDUCT: Final[dict[Phase, Conduct]] = {
-    Phase.HANDSHAKE: Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST),
-    Phase.FIRST_MESSAGE: Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST),
+    Phase.HANDSHAKE: _ASKING,
+    Phase.FIRST_MESSAGE: _ASKING,
     Phase.WAITING: _SEEKING,
     Phase.CONNECTING: _SEEKING,
     Phase.OPENING: Conduct(Inspection.CONTROL, Inspection.ALL, Hold.REPLAY, Replay.STRICT, has_replica=True),
