@@ -122,3 +122,11 @@ def test_bytes_that_were_acknowledged_for_the_first_time_are_life() -> None:
     keepalive = Keepalive(0.0)
     keepalive.check(10.0, TIMEOUTS, Delivery(acknowledged=0, unsent=5))
     assert keepalive.check(60.0, TIMEOUTS, Delivery(acknowledged=1, unsent=4)) is KeepaliveAction.FINE
+
+
+def test_bytes_that_came_are_life() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.received(50.0)
+    assert keepalive.check(69.0, TIMEOUTS) is KeepaliveAction.FINE
+    assert keepalive.check(109.0, TIMEOUTS) is KeepaliveAction.PING
+    assert keepalive.check(110.0, TIMEOUTS) is KeepaliveAction.DEAD

@@ -399,3 +399,12 @@ def test_the_beginning_of_a_frame_is_memory_of_its_own() -> None:
     large.take()
     assert large.held >= 100
     assert fed(b"").held == 0
+
+
+def test_it_says_how_much_of_a_frame_that_is_cut_through_is_still_to_come() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset(), hold=50)
+    frame = wire(BINARY, b"x" * 300)
+    flow.get_buffer()[:100] = frame[:100]
+    flow.feed(100)
+    assert flow.body_left == len(frame) - 100
+    assert fed(b"").body_left == 0
