@@ -8,7 +8,7 @@ from trio.testing import MockClock
 from tests.session.ends import ASSIGNED, INIT, Closed
 from tests.session.stage import Stage, staged
 from trio_router.core.scheduling.queue import SlotRequest
-from trio_router.scheduling.admission import Visit
+from trio_router.scheduling.scheduler import SessionEntry
 
 
 async def test_a_turn_that_comes_in_the_instant_of_leaving_is_not_lost(clock: MockClock) -> None:
@@ -52,7 +52,7 @@ async def test_a_slot_that_was_given_and_not_fetched_is_given_back(clock: MockCl
 
 
 async def _wait_for_slot(stage: Stage) -> None:
-    visit = Visit()
-    visit.slot_request = SlotRequest()
-    await stage.services.admission.slot(visit, exclude=(), tell=lambda *_: None)
+    entry = SessionEntry()
+    entry.slot_request = SlotRequest()
+    await stage.services.admission.acquire(entry, exclude=(), tell=lambda *_: None)
     raise AssertionError("it was cancelled")

@@ -29,7 +29,7 @@ async def visiting(
         nursery.cancel_scope.cancel()
 
 
-async def visit(router: Router, **asked: Any) -> tuple[str, str | None]:
+async def entry(router: Router, **asked: Any) -> tuple[str, str | None]:
     """Come, be served, go. Who served, and the cookie."""
     async with visiting(router, **asked) as (viewer, cookie):
         assert await viewer.join()
@@ -46,14 +46,14 @@ async def test_hash_and_cookies_survive_a_restart_of_the_router(nursery: trio.Nu
     homes = []
     for _ in range(2):
         async with routing(*urls, **hashed) as router:
-            homes.append([(await visit(router, query=name))[0] for name in names])
+            homes.append([(await entry(router, query=name))[0] for name in names])
     assert homes[0] == homes[1]
     assert len(set(homes[0])) > 1
 
     signed: dict[str, Any] = {"affinity": {"cookie": "route", "secret": SECRET}}
     async with routing(*urls, **signed) as router:
-        given = [await visit(router) for _ in range(6)]
+        given = [await entry(router) for _ in range(6)]
     async with routing(*urls, **signed) as router:
         for replica, cookie in given:
-            assert (await visit(router, cookie=cookie))[0] == replica
+            assert (await entry(router, cookie=cookie))[0] == replica
     nursery.cancel_scope.cancel()

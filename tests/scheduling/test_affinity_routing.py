@@ -32,7 +32,7 @@ def handed_out(head: bytes) -> str:
     return lines[0].partition(": ")[2].partition(";")[0]
 
 
-class Visit:
+class SessionEntry:
     """One session through a stage, up to its commit point: where it landed, and its cookie."""
 
     def __init__(self, actor: Actor, client: FarEnd, replica: FarEnd, cookie: str | None) -> None:
@@ -47,7 +47,7 @@ class Visit:
         await stage.settled()
 
 
-async def visit(stage: Stage, *, client_id: str | None = None, **asked: str) -> Visit:
+async def entry(stage: Stage, *, client_id: str | None = None, **asked: str) -> SessionEntry:
     said = INIT | ({"client_id": client_id} if client_id else {})
     client, head = await stage.come(**asked)
     await client.say(said)
@@ -55,12 +55,12 @@ async def visit(stage: Stage, *, client_id: str | None = None, **asked: str) -> 
     actor = next(actor for actor in stage.actors if actor.unseen)
     replica = await actor.admit(said)
     await client.hears(ASSIGNED)
-    return Visit(actor, client, replica, handed_out(head) if b"et-cookie" in head else None)
+    return SessionEntry(actor, client, replica, handed_out(head) if b"et-cookie" in head else None)
 
 
 async def where(stage: Stage, **asked: str) -> str:
     """Where such a client lands, if it comes and goes."""
-    found = await visit(stage, **asked)
+    found = await entry(stage, **asked)
     await found.ends(stage)
     return found.url
 
@@ -89,7 +89,7 @@ async def test_a_key_is_kept_for_its_time_after_the_session_ended(clock: MockClo
         homes = []
         for pause in (0, 4.9, 4.9, 5):
             await trio.sleep(pause)
-            found = await visit(stage, client_id="ann")
+            found = await entry(stage, client_id="ann")
             await trio.sleep(15)  # an open session does not age
             await found.ends(stage)
             homes.append(found.url)
@@ -101,15 +101,15 @@ async def test_a_client_that_comes_back_at_once_finds_its_own_replica_though_its
         for actor in stage.actors:
             stage.report(actor, busy=0, total=1)
         stage.actors[0].record.health.consecutive_failures = 1  # so that the policy would choose another one
-        first = await visit(stage, client_id="ann")
+        first = await entry(stage, client_id="ann")
         assert first.url == "http://r1"
         await first.client.vanish()
         await first.replica.last_words()
         await stage.settled()
         assert not stage.actors[1].record.available(trio.current_time()), "it may still be busy"
-        other = await visit(stage, client_id="bob")
+        other = await entry(stage, client_id="bob")
         assert other.url == "http://r2"
-        back = await visit(stage, client_id="ann")
+        back = await entry(stage, client_id="ann")
         assert back.url == first.url
         for found in (other, back):
             await found.ends(stage)
@@ -139,7 +139,7 @@ async def test_a_key_moves_when_its_replica_is_full_or_gone(clock: MockClock, tr
 async def test_a_cookie_leads_to_the_same_replica_behind_a_restart(clock: MockClock, balance: str) -> None:
     cookies: dict[str, str] = {}
     async with staged(8, balance=balance, **COOKIE) as stage:
-        guests = [await visit(stage) for _ in range(5)]
+        guests = [await entry(stage) for _ in range(5)]
         for identity in guests:
             assert identity.cookie is not None
             cookies[identity.cookie] = identity.url
@@ -153,13 +153,13 @@ async def test_a_cookie_leads_to_the_same_replica_behind_a_restart(clock: MockCl
 
 async def test_an_old_cookie_learns_where_its_client_has_moved(clock: MockClock) -> None:
     async with staged(3, balance="first", **COOKIE) as stage:
-        first = await visit(stage)
+        first = await entry(stage)
         assert first.cookie is not None
-        second = await visit(stage, cookie=first.cookie)  # its replica is full with the first one
+        second = await entry(stage, cookie=first.cookie)  # its replica is full with the first one
         assert second.url != first.url
         for found in (first, second):
             await found.ends(stage)
-        third = await visit(stage, cookie=first.cookie)
+        third = await entry(stage, cookie=first.cookie)
         assert third.url == second.url
         assert third.cookie is not None
         await third.ends(stage)

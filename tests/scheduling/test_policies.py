@@ -12,7 +12,7 @@ from trio_router import Policy, Replica, ReplicaEndpoint, Router, RouterConfig
 from trio_router.core.config import AffinityConfig, StreamConfig
 from trio_router.core.http.head import RequestHead
 from trio_router.core.scheduling.affinity import AffinityCookie
-from trio_router.scheduling.scheduler import Visit
+from trio_router.scheduling.scheduler import SessionEntry
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ENDPOINTS = (ReplicaEndpoint("http://r0"), ReplicaEndpoint("http://r1"))
@@ -54,7 +54,7 @@ async def test_a_policy_by_key_is_not_overruled_by_a_cookie(policy: type[Policy]
     cookie = AffinityCookie("route", SECRET)
     value = cookie.header("key", cookie.tag("http://r0"), secure=False)[1].partition(b";")[0]
     request = RequestHead(b"GET", b"/v1/stream", [(b"cookie", value)])
-    visit = Visit()
-    identities.arrive(visit, request, address="10.0.0.1", stream=StreamConfig())
-    identities.identify(visit, request, client_id="ann", preset=None)
-    assert identities.known(visit) == known
+    entry = SessionEntry()
+    identities.arrive(entry, request, address="10.0.0.1", stream=StreamConfig())
+    identities.identify(entry, request, client_id="ann", preset=None)
+    assert identities.known(entry) == known

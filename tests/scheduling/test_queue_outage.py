@@ -14,7 +14,7 @@ from trio_router.core.config import ReplicaEndpoint
 from trio_router.core.replicas.replica import AdminState, Replica
 from trio_router.core.scheduling.queue import SlotRequest
 from trio_router.core.session.outcome import Cause, End, Side
-from trio_router.scheduling.admission import Visit
+from trio_router.scheduling.scheduler import SessionEntry
 
 
 def sicken(stage: Stage, actor: Actor) -> None:
@@ -134,15 +134,15 @@ async def test_an_outage_of_one_preset_is_none_of_the_others(clock: MockClock) -
 # The admission alone
 
 
-def visit(**slot_request: Any) -> Visit:
-    made = Visit()
+def entry(**slot_request: Any) -> SessionEntry:
+    made = SessionEntry()
     made.slot_request = SlotRequest(**slot_request)
     return made
 
 
 async def asks(stage: Stage, *exclude: Replica) -> tuple[End, float]:
     """What a session is told in the end that has these behind it; it gets no slot."""
-    found = await stage.services.admission.slot(visit(), exclude=exclude, tell=lambda *_: None)
+    found = await stage.services.admission.acquire(entry(), exclude=exclude, tell=lambda *_: None)
     assert isinstance(found, End)
     return found, trio.current_time()
 
@@ -178,19 +178,19 @@ async def test_who_has_said_nothing_yet_is_told_when_those_who_wait_would_be(clo
 
         admission = stage.services.admission
         for name in ("one", "two"):
-            admission.when_hopeless(visit(), hears(name))
-        forget = admission.when_hopeless(visit(), hears("gone"))
+            admission.when_hopeless(entry(), hears(name))
+        forget = admission.when_hopeless(entry(), hears("gone"))
         await trio.sleep(100)
         sicken(stage, stage.actors[0])
         await trio.sleep(5)
         assert told == []
         forget()
         forget()
-        late = admission.when_hopeless(visit(), hears("late"))
+        late = admission.when_hopeless(entry(), hears("late"))
         await trio.sleep(100)
         assert told == [(f"{name} no_replica", 110.0) for name in ("one", "two", "late")]
         late()
-        admission.when_hopeless(visit(), hears("now"))
+        admission.when_hopeless(entry(), hears("now"))
         assert told[3:] == [("now no_replica", 205.0)], "synchronously"
 
 
@@ -204,7 +204,7 @@ async def test_a_callback_may_forget_another_one(clock: MockClock) -> None:
                 told.append(number)
                 forgets[1]()
 
-            forgets.append(stage.services.admission.when_hopeless(visit(), hears))
+            forgets.append(stage.services.admission.when_hopeless(entry(), hears))
         await trio.sleep(50)
         assert told == [0]
 
@@ -212,19 +212,19 @@ async def test_a_callback_may_forget_another_one(clock: MockClock) -> None:
 async def test_without_a_line_silent_clients_are_told_as_soon_as_nothing_is_usable(clock: MockClock) -> None:
     async with staged(queue={"length": 0}) as stage:
         told: list[float] = []
-        stage.services.admission.when_hopeless(visit(), lambda _: told.append(trio.current_time()))
+        stage.services.admission.when_hopeless(entry(), lambda _: told.append(trio.current_time()))
         await trio.sleep(3)
         sicken(stage, stage.actors[0])
         await stage.settled()
         assert told == [3.0]
-        stage.services.admission.when_hopeless(visit(), lambda _: told.append(-1.0))
+        stage.services.admission.when_hopeless(entry(), lambda _: told.append(-1.0))
         assert told == [3.0, -1.0]
 
 
 async def test_the_seam_gives_and_takes_back_a_lease(clock: MockClock) -> None:
     async with staged(queue={"per_client": 1}) as stage:
         scheduler = stage.services.admission
-        one, two = visit(client="ann"), visit(client="ann")
+        one, two = entry(client="ann"), entry(client="ann")
         assert [scheduler.admit(one), scheduler.admit(two)] == [True, False]
         lease = await scheduler.acquire(one, exclude=(), tell=lambda *_: None)
         assert not isinstance(lease, End)

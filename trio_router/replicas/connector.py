@@ -34,7 +34,7 @@ _READ_BYTES: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A replica connection behind its handshake, and what the replica answered."""
+    """A replica connection with the handshake done, and what the replica answered."""
 
     connection: Connection
     subprotocol: str | None

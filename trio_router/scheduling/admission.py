@@ -21,8 +21,7 @@ from trio_router.core.session.outcome import Cause, End, Side
 from trio_router.operations.logging import get_logger
 from trio_router.scheduling.identity import Identities
 from trio_router.scheduling.outage import OutageWatch
-from trio_router.scheduling.scheduler import Lease, Tell
-from trio_router.scheduling.scheduler import Visit as Visit
+from trio_router.scheduling.scheduler import Lease, SessionEntry, Tell
 
 log = get_logger("trio_router.scheduling.admission")
 
@@ -41,51 +40,53 @@ class Admission:
         self._identities = identities
         self.queue = WaitQueue()
         self._outages = OutageWatch(registry, config.queue)
-        self._waiting: dict[Waiter, Visit] = {}
+        self._waiting: dict[Waiter, SessionEntry] = {}
         self.broken_turns = 0
         self._changed = trio.Event()  # set when `run` should look again
         registry.on_capacity = self._dispatch
         registry.on_loss = self._look_again
 
-    def admit(self, visit: Visit) -> bool:
+    def admit(self, entry: SessionEntry) -> bool:
         """See `scheduling.Scheduler.admit`."""
-        return self._identities.admit(visit)
+        return self._identities.admit(entry)
 
-    def release(self, visit: Visit, lease: Lease, *, committed: bool, linger: bool) -> None:
+    def release(self, entry: SessionEntry, lease: Lease, *, committed: bool, linger: bool) -> None:
         """See `scheduling.Scheduler.release`."""
         if committed and not lease.released:
-            self.session_ended(visit)
+            self.session_ended(entry)
         self._registry.release(lease, now=trio.current_time(), linger=linger)
 
-    def committed(self, visit: Visit) -> None:
+    def committed(self, entry: SessionEntry) -> None:
         """The session is past its commit point: it will not be in the queue again."""
-        visit.waiter = visit.tell = visit.turn = None
+        entry.waiter = entry.tell = entry.turn = None
 
-    def session_ended(self, visit: Visit) -> None:
+    def session_ended(self, entry: SessionEntry) -> None:
         """A session that had opened gives its slot back: a length for the estimates."""
-        self.queue.remember(trio.current_time() - visit.got_slot_at)
+        self.queue.remember(trio.current_time() - entry.got_slot_at)
 
     # Slots
 
-    def acquire_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Lease | End | None:
+    def acquire_nowait(self, entry: SessionEntry, *, exclude: Collection[Replica]) -> Lease | End | None:
         """See `scheduling.Scheduler.acquire_nowait`."""
         now = trio.current_time()
-        known = self._identities.known(visit)
-        if known != visit.slot_request.prefer:
-            visit.slot_request = dataclasses.replace(visit.slot_request, prefer=known)
-        waiter = visit.waiter = visit.waiter or self.queue.new_waiter(visit.slot_request, now=now)
-        waiter.slot_request, waiter.exclude = visit.slot_request, exclude
+        known = self._identities.known(entry)
+        if known != entry.slot_request.prefer:
+            entry.slot_request = dataclasses.replace(entry.slot_request, prefer=known)
+        waiter = entry.waiter = entry.waiter or self.queue.new_waiter(entry.slot_request, now=now)
+        waiter.slot_request, waiter.exclude = entry.slot_request, exclude
         self.queue.join(waiter)
         self._dispatch()
         if (slot := waiter.take()) is not None:
-            visit.got_slot_at = now
+            entry.got_slot_at = now
             return slot
         position = self.queue.waiters.index(waiter) + 1
         self.queue.leave(waiter)
-        return self._cannot_be_served(visit, position, exclude, now)
+        return self._cannot_be_served(entry, position, exclude, now)
 
-    def _cannot_be_served(self, visit: Visit, position: int, exclude: Collection[Replica], now: float) -> End | None:
-        preset = visit.slot_request.preset
+    def _cannot_be_served(
+        self, entry: SessionEntry, position: int, exclude: Collection[Replica], now: float
+    ) -> End | None:
+        preset = entry.slot_request.preset
         if not self._registry.serves_anywhere(preset):
             return End(Side.CLIENT, Cause.PRESET, detail=f"no replica serves preset {preset!r}")
         if self._outages.given_up_at(preset, exclude, now) <= now:
@@ -101,34 +102,34 @@ class Admission:
             return End(Side.REPLICA, Cause.REJECTED, detail=detail, retry_after=self._retry_after(1))
         return End(Side.ROUTER, Cause.NO_REPLICA)
 
-    def when_hopeless(self, visit: Visit, callback: Callable[[End], None]) -> Callable[[], None]:
+    def when_hopeless(self, entry: SessionEntry, callback: Callable[[End], None]) -> Callable[[], None]:
         """Call ``callback`` once, as soon as such a session would be told that no replica is there: now, if it is so now.
 
         Returns a function that forgets it; it may be called at any time, and again.
         """
         now = trio.current_time()
-        forget = self._outages.watch(visit, callback, now)
-        if self._outages.given_up_at(visit.slot_request.preset, (), now) < math.inf:
+        forget = self._outages.watch(entry, callback, now)
+        if self._outages.given_up_at(entry.slot_request.preset, (), now) < math.inf:
             self._look_again()
         return forget
 
-    async def acquire(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
+    async def acquire(self, entry: SessionEntry, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
         """See `scheduling.Scheduler.acquire`."""
-        found = self.acquire_nowait(visit, exclude=exclude)
+        found = self.acquire_nowait(entry, exclude=exclude)
         if found is not None:
             return found
-        waiter = visit.waiter
+        waiter = entry.waiter
         assert waiter is not None
-        visit.tell, visit.turn, visit.refusal = tell, trio.Event(), None
+        entry.tell, entry.turn, entry.refusal = tell, trio.Event(), None
         waiter.told = None
         self.queue.join(waiter)
-        self._waiting[waiter] = visit
+        self._waiting[waiter] = entry
         began = trio.current_time()
         self._tell(waiter, self.queue.waiters.index(waiter) + 1, began)
         self._changed.set()
         try:
             with trio.move_on_at(began + self._config.queue.timeout_seconds - waiter.waited):
-                await visit.turn.wait()
+                await entry.turn.wait()
             slot = waiter.take()
         finally:
             waiter.waited += trio.current_time() - began
@@ -138,25 +139,23 @@ class Admission:
             if (unwanted := waiter.take()) is not None:  # its turn came in the moment in which it was cancelled
                 self._registry.release(unwanted, now=trio.current_time())
         if slot is None:
-            if (refusal := visit.refused()) is not None:
+            if (refusal := entry.refused()) is not None:
                 return refusal
             waited = f"waited {self._config.queue.timeout_seconds:g} s"
             return End(Side.ROUTER, Cause.QUEUE_TIMEOUT, detail=waited, retry_after=self._retry_after(1))
-        visit.got_slot_at = trio.current_time()
+        entry.got_slot_at = trio.current_time()
         return slot
 
-    slot_nowait, slot = acquire_nowait, acquire
-
     def _dispatch(self) -> None:
-        """Give what is free to whoever is first, and wake him."""
+        """Give each free slot to the first waiter that can use it, and wake its task."""
         if not self.queue.waiters:
             return
         if self._waiting:
             self._changed.set()
         for waiter in self.queue.dispatch(self._registry, now=trio.current_time()):
-            visit = self._waiting.get(waiter)
-            if visit is not None and visit.turn is not None:
-                visit.turn.set()
+            entry = self._waiting.get(waiter)
+            if entry is not None and entry.turn is not None:
+                entry.turn.set()
 
     def _look_again(self) -> None:
         if self._waiting or self._outages:
@@ -166,16 +165,16 @@ class Admission:
         """Send away who waits for nothing. Returns when the next one will have to go, as things are now."""
         due = self._outages.tell(now)
         given_up: dict[tuple[str | None, tuple[Replica, ...]], float] = {}  # the same for most of them
-        for waiter, visit in list(self._waiting.items()):
-            if visit.turn is None or visit.turn.is_set():
+        for waiter, entry in list(self._waiting.items()):
+            if entry.turn is None or entry.turn.is_set():
                 continue
             kind = waiter.slot_request.preset, tuple(waiter.exclude)
             if kind not in given_up:
                 given_up[kind] = self._outages.given_up_at(*kind, now)
             if (at := given_up[kind]) <= now:
-                visit.refusal = self._none_left(waiter.slot_request.preset, waiter.exclude)
+                entry.refusal = self._none_left(waiter.slot_request.preset, waiter.exclude)
                 self.queue.leave(waiter)
-                visit.turn.set()
+                entry.turn.set()
             else:
                 due = min(due, at)
         return due
@@ -210,7 +209,7 @@ class Admission:
         return min((self._tell(waiter, position, now) for position, waiter in self.queue.positions()), default=math.inf)
 
     def _tell(self, waiter: Waiter, position: int, now: float) -> float:
-        """Tell one, unless he knows, or was told something a moment ago. Returns when to try again."""
+        """Send one waiter its position, unless already sent or sent less than `TELL_SECONDS` ago. Returns when to try again."""
         told = (position, len(self.queue))
         if waiter.told == told:
             return math.inf

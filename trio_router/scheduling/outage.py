@@ -10,12 +10,12 @@ from trio_router.core.config import QueueConfig
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Cause, End, Side
-from trio_router.scheduling.scheduler import Visit
+from trio_router.scheduling.scheduler import SessionEntry
 
 
 @dataclass(eq=False, slots=True)
 class _Watcher:
-    visit: Visit
+    entry: SessionEntry
     callback: Callable[[End], None]
 
 
@@ -35,11 +35,11 @@ class OutageWatch:
         since = self._registry.unusable_since(now, preset=preset, exclude=exclude)
         return math.inf if since is None else since + self._patience
 
-    def watch(self, visit: Visit, callback: Callable[[End], None], now: float) -> Callable[[], None]:
-        """Call ``callback`` once when ``visit`` is to be told so, which may be now. Returns a function that forgets it."""
-        watcher = _Watcher(visit, callback)
+    def watch(self, entry: SessionEntry, callback: Callable[[End], None], now: float) -> Callable[[], None]:
+        """Call ``callback`` once when ``entry`` is to be told so, which may be now. Returns a function that forgets it."""
+        watcher = _Watcher(entry, callback)
         self._watchers[watcher] = None
-        self._tell(watcher, self.given_up_at(visit.slot_request.preset, (), now), now)
+        self._tell(watcher, self.given_up_at(entry.slot_request.preset, (), now), now)
 
         def forget() -> None:
             self._watchers.pop(watcher, None)
@@ -48,10 +48,10 @@ class OutageWatch:
 
     def tell(self, now: float) -> float:
         """Tell all who are to be told. Returns when the next one will be, as things are now."""
-        presets = {watcher.visit.slot_request.preset for watcher in self._watchers}
+        presets = {watcher.entry.slot_request.preset for watcher in self._watchers}
         given_up = {preset: self.given_up_at(preset, (), now) for preset in presets}
         for watcher in list(self._watchers):
-            self._tell(watcher, given_up[watcher.visit.slot_request.preset], now)
+            self._tell(watcher, given_up[watcher.entry.slot_request.preset], now)
         return min((at for at in given_up.values() if at > now), default=math.inf)
 
     def _tell(self, watcher: _Watcher, given_up_at: float, now: float) -> None:

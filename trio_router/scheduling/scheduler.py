@@ -23,7 +23,7 @@ Tell = Callable[[int, int, float | None], None]
 Lease = Slot
 
 
-class Visit(ClientIdentity):
+class SessionEntry(ClientIdentity):
     """One session, as the scheduler sees it: its request, its rank, and how it is woken when its turn comes."""
 
     __slots__ = ("got_slot_at", "refusal", "tell", "turn", "waiter")
@@ -49,25 +49,25 @@ class Scheduler(Protocol):
     no wake-up is lost, nobody is overtaken by somebody who could use the same replica.
     """
 
-    def admit(self, visit: Visit) -> bool:
+    def admit(self, entry: SessionEntry) -> bool:
         """Whether its client may have one session more; if so this one counts until the session is over."""
         ...
 
-    def acquire_nowait(self, visit: Visit, *, exclude: Collection[Replica]) -> Lease | End | None:
+    def acquire_nowait(self, entry: SessionEntry, *, exclude: Collection[Replica]) -> Lease | End | None:
         """A lease if one is free for this session; the End if there is no sense in waiting; None: it would have to wait.
 
         A replica in ``exclude`` is not given. A session that comes back has its old rank.
         """
         ...
 
-    async def acquire(self, visit: Visit, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
+    async def acquire(self, entry: SessionEntry, *, exclude: Collection[Replica], tell: Tell) -> Lease | End:
         """A lease, waited for if need be; or why there is none. ``tell`` is called with each new position.
 
         A cancelled wait leaves nothing behind.
         """
         ...
 
-    def release(self, visit: Visit, lease: Lease, *, committed: bool, linger: bool) -> None:
+    def release(self, entry: SessionEntry, lease: Lease, *, committed: bool, linger: bool) -> None:
         """Give a lease back; a second time nothing happens.
 
         ``committed``: the session had passed its commit point, so how long it took is worth an estimate. ``linger``: the

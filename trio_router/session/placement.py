@@ -21,7 +21,7 @@ from trio_router.core.replicas.registry import Slot
 from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Cause, End, FailedAttempt, Side
 from trio_router.relay import Attempt, Progress
-from trio_router.scheduling.scheduler import Visit
+from trio_router.scheduling.scheduler import SessionEntry
 from trio_router.session.context import Services
 from trio_router.session.tries import Failure, Tries
 
@@ -46,13 +46,13 @@ class Placement:
         "_slot",
         "_tries",
         "_upgrade",
-        "visit",
+        "entry",
     )
 
     def __init__(
         self, services: Services, dialect: Dialect, request: RequestHead, upgrade: Upgrade, *, address: str
     ) -> None:
-        self.visit = Visit()
+        self.entry = SessionEntry()
         self._tries = Tries(services.config.limits.attempts)
         self._slot: Slot | None = None
         self._services = services
@@ -81,7 +81,7 @@ class Placement:
         """The session begins; from here on `finish` must be called."""
         assert self._request is not None
         self._presets = tuple(stream.presets)
-        self._services.identities.arrive(self.visit, self._request, address=self._address, stream=stream)
+        self._services.identities.arrive(self.entry, self._request, address=self._address, stream=stream)
 
     async def connect_early(self) -> Attempt | End | None:
         """What is found before the client is answered, if its dialect lets a replica be asked so early.
@@ -89,7 +89,7 @@ class Placement:
         None: the client is accepted first.
         """
         found: Attempt | End | None = None
-        if not self._services.identities.admit(self.visit):
+        if not self._services.identities.admit(self.entry):
             found = End(Side.CLIENT, Cause.CLIENT_LIMIT)
         elif not self._dialect.client_speaks_first:
             found = await self._find(None)
@@ -104,7 +104,7 @@ class Placement:
 
     def cookie(self, *, secure: bool) -> Headers:
         """The router's own cookie for the client's 101, if it is configured."""
-        return self._services.identities.cookie_header(self.visit, self.replica, secure=secure)
+        return self._services.identities.cookie_header(self.entry, self.replica, secure=secure)
 
     # relay.Connector
 
@@ -114,13 +114,13 @@ class Placement:
         if self._presets and message.preset is not None and message.preset not in self._presets:
             return End(Side.CLIENT, Cause.PRESET, detail=f"preset {message.preset!r} is not for this path")
         self._services.identities.identify(
-            self.visit, self._request, client_id=message.client_id, preset=message.preset
+            self.entry, self._request, client_id=message.client_id, preset=message.preset
         )
         return None
 
     def when_hopeless(self, callback: Callable[[End], Any]) -> Callable[[], None]:
         """See `relay.Connector`."""
-        return self._services.admission.when_hopeless(self.visit, callback)
+        return self._services.admission.when_hopeless(self.entry, callback)
 
     async def connect(self, progress: Progress) -> Attempt | End:
         """See `relay.Connector`."""
@@ -146,8 +146,8 @@ class Placement:
         self._request = self._upgrade = None
         replica = attempt.slot.replica
         self._services.registry.session_opened(replica)
-        self._services.admission.committed(self.visit)
-        self._services.identities.committed(self.visit, replica)
+        self._services.admission.committed(self.entry)
+        self._services.identities.committed(self.entry, replica)
         for failure in self._tries.conclude():
             self._record_failure(failure.replica, failure.why, client=self._address, opened=False)
 
@@ -157,7 +157,7 @@ class Placement:
 
     async def finish(self, end: End) -> None:
         """The session is over, however: give back what it holds. Waits for nobody, and cannot be cancelled."""
-        self._services.identities.leave(self.visit)
+        self._services.identities.leave(self.entry)
         if isinstance(self._ready, Attempt):
             await self._ready.connection.aclose()
         if self._slot is None:
@@ -205,8 +205,8 @@ class Placement:
     async def _acquire_without(self, exclude: tuple[Replica, ...], progress: Progress | None) -> Slot | End | None:
         admission = self._services.admission
         if progress is None:
-            return admission.slot_nowait(self.visit, exclude=exclude)
-        return await admission.slot(self.visit, exclude=exclude, tell=progress.position)
+            return admission.acquire_nowait(self.entry, exclude=exclude)
+        return await admission.acquire(self.entry, exclude=exclude, tell=progress.position)
 
     async def _dial(self, slot: Slot, progress: Progress | None) -> Attempt | End | None:
         """Connect to the slot's replica. None: it did not work, and the slot was given back."""
@@ -283,7 +283,7 @@ class Placement:
         slot, self._slot, self._connected = self._slot, None, False
         if slot is not None:
             if self._committed:
-                self._services.admission.session_ended(self.visit)
+                self._services.admission.session_ended(self.entry)
             # A replica that neither took the session nor lost it is not busy with it.
             seconds = self._dialect.linger_seconds if self._committed or linger else 0.0
             self._services.registry.release(slot, now=trio.current_time(), linger=linger, linger_seconds=seconds)

@@ -122,7 +122,7 @@ class Session:
     @property
     def key(self) -> str | None:
         """Its affinity key."""
-        return self._placement.visit.slot_request.key
+        return self._placement.entry.slot_request.key
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         """(from the client, from the replica) so far."""
@@ -217,7 +217,7 @@ class Session:
             replica=replica,
             tries=self.tries,
             path=self._path,
-            preset=self._placement.visit.slot_request.preset,
+            preset=self._placement.entry.slot_request.preset,
             request_id=self._request_id,
             queue_seconds=timing.queue_seconds if timing else None,
             dial_seconds=timing.dial_seconds if timing else None,
