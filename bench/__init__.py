@@ -14,7 +14,7 @@ The layout:
     routers    those of them that were written for the comparison
     scenarios  what is run, and which figures come out of it
     run        the order of measurements
-    stats, targets, report, plots, compare   what is made of the samples
+    stats, targets, report, plots, compare, against   what is made of the samples
 
 Nothing in here is imported by the package `trio_router`.
 """

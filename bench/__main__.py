@@ -15,7 +15,7 @@ from bench.balance.report import table
 from bench.balance.run import compare as compare_policies
 from bench.balance.run import write
 from bench.compare import compare as compare_runs
-from bench.peers import DEFAULT, DIRECT, OURS, PEERS
+from bench.peers import BEFORE, DEFAULT, DIRECT, OURS, PEERS, MissingPeer, compare_with
 from bench.plots import draw_all
 from bench.report import render
 from bench.scenarios import FULL, QUICK, SCENARIOS
@@ -40,9 +40,16 @@ def main() -> None:
     "--peers",
     help=f"Comma-separated, of: {', '.join(_NAMES)} [all but the variants; --quick leaves trio_ws out].",
 )
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=f"Another checkout of ours, measured beside this one as {BEFORE}.",
+)
 @click.option("--scenarios", "scenario_names", help=f"Comma-separated, of: {', '.join(SCENARIOS)} [all].")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results")
-def run(quick: bool, rounds: int | None, peers: str | None, scenario_names: str | None, out: Path) -> None:
+def run(
+    quick: bool, rounds: int | None, peers: str | None, against: Path | None, scenario_names: str | None, out: Path
+) -> None:
     """Measure, and write results.json, report.md and plots into --out."""
     profile = QUICK if quick else FULL
     if rounds is not None:
@@ -50,6 +57,8 @@ def run(quick: bool, rounds: int | None, peers: str | None, scenario_names: str 
     chosen = _chosen(scenario_names, [name for name, each in SCENARIOS.items() if each.quick or not quick], SCENARIOS)
     scenarios = [SCENARIOS[name] for name in chosen]
     names = _chosen(peers, _QUICK if quick else DEFAULT, _NAMES)
+    if against is not None:
+        names = _with_before(names, against)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -89,6 +98,17 @@ def balance(sessions: int, replicas: int, seed: int, out: Path) -> None:
         click.echo(line)
     for path in write(out, workload, found):
         click.echo(f"written: {path}", err=True)
+
+
+def _with_before(names: list[str], checkout: Path) -> list[str]:
+    if OURS not in names:
+        raise click.UsageError(f"--against needs {OURS} among --peers")
+    try:
+        compare_with(checkout)
+    except MissingPeer as error:
+        raise click.UsageError(f"--against {checkout}: {error}") from error
+    others = [name for name in names if name not in (OURS, BEFORE)]
+    return [OURS, BEFORE, *others]
 
 
 def _chosen(text: str | None, default: Sequence[str], known: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.against import before_after
 from bench.peers import DIRECT, TITLES
 from bench.stats import Summary
 from bench.targets import Target, evaluate
@@ -75,6 +76,7 @@ def render(run: dict[str, Any]) -> str:
         *_machine(run),
         *_scenarios(run),
         *_targets(evaluate(summary), run["profile"]["rounds"]),
+        *before_after(summary),
         *(line for table in TABLES for line in _table(table, summary)),
         *_failures(run, summary),
         *_commands(run),

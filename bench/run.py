@@ -3,7 +3,8 @@
 Routers stay up for the run (an idle one costs the others nothing), except in scenarios that leave a mess
 behind or want clean memory, which get one of their own. In a round the order is ours, peer, ours, peer, and
 so on: what is compared was measured within seconds, so that a machine that is slower for a while is so for
-both.
+both. Another commit of ours (`--against`) is the first of the peers. Every second round goes the other way
+round, so that none gains by its place.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench import launch, machine, proc
-from bench.peers import DIRECT, OURS, PEERS, PROXIES, MissingPeer
+from bench.peers import BEFORE, DIRECT, OURS, PEERS, PROXIES, MissingPeer
 from bench.scenarios import Profile, Scenario, figures_of
 
 if TYPE_CHECKING:
@@ -106,15 +107,15 @@ def installed(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def order(names: Sequence[str], *, ours_between: bool) -> list[str]:
-    """Ours before each of the proxies, then the others once; without `ours_between` each once."""
+    """Ours before its other commit and each of the proxies, then the others once; without `ours_between` each once."""
     others = [name for name in names if name != OURS]
     if OURS not in names:
         return others
     if not ours_between:
         return [OURS, *others]
-    proxies = [name for name in others if name in PROXIES]
-    pairs = [name for proxy in proxies for name in (OURS, proxy)]
-    return [*(pairs or [OURS]), *(name for name in others if name not in PROXIES)]
+    compared = [name for name in others if name in (BEFORE, *PROXIES)]
+    pairs = [name for peer in compared for name in (OURS, peer)]
+    return [*(pairs or [OURS]), *(name for name in others if name not in compared)]
 
 
 def run(
@@ -161,9 +162,10 @@ def _measure_all(
 ) -> None:
     names = [name for name in peers if name not in scenario.never]
     if profile.name == "quick" and scenario.quick_peers:
-        names = [name for name in names if name in scenario.quick_peers]
+        names = [name for name in names if name in scenario.quick_peers or name == BEFORE]
     between = profile.ours_between and scenario.kind != "ladder"  # 8,000 sessions five times over is no gain
-    for name in order(names, ours_between=between):
+    in_order = order(names, ours_between=between)
+    for name in reversed(in_order) if number % 2 else in_order:
         result = fleet.measure(scenario, profile, name)
         sample: dict[str, Any] = {"scenario": scenario.name, "peer": name, "round": number, "raw": result}
         if "failed" in result:
@@ -171,7 +173,7 @@ def _measure_all(
         else:
             sample["figures"] = figures_of(scenario, result)
         samples.append(sample)
-        say(f"round {number + 1}/{profile.rounds}  {scenario.name:12} {name:8} {_headline(sample)}")
+        say(f"round {number + 1}/{profile.rounds}  {scenario.name:12} {name:11} {_headline(sample)}")
 
 
 def _headline(sample: dict[str, Any]) -> str:
