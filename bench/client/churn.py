@@ -23,7 +23,7 @@ async def run_churn(job: wire.Job) -> dict[str, Any]:
             began = time.perf_counter()
             session = Session({"mode": "echo"}, errors)
             try:
-                await open_one(session, job.port, buffer_bytes=2 * wire.KIB)
+                await open_one(session, job.port, tls=job.options["tls"], buffer_bytes=2 * wire.KIB)
             except Exception as error:  # counted, and the worker goes on: ten of them end it
                 errors.add(f"cannot open: {error!r}")
                 continue

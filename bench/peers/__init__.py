@@ -18,6 +18,7 @@ OURS = ours.PEER.name
 BEFORE = ours.BEFORE.name
 DIRECT = "direct"
 PROXIES = (haproxy.PEER.name, nginx.PEER.name, envoy.PEER.name, caddy.PEER.name)
+TLS = frozenset({OURS, BEFORE, *PROXIES})
 _USUAL = tuple(module.PEER for module in (ours, haproxy, nginx, envoy, caddy, seed, trio_ws))
 _ON_REQUEST = (haproxy.PEER_16K, nginx.PEER_64K)
 PEERS: dict[str, Peer] = {peer.name: peer for peer in (_USUAL[0], ours.BEFORE, *_USUAL[1:], *_ON_REQUEST)}
@@ -40,6 +41,7 @@ __all__ = [
     "PEERS",
     "PROXIES",
     "TITLES",
+    "TLS",
     "Launch",
     "MissingPeer",
     "Peer",

@@ -14,8 +14,12 @@ import sys
 import tempfile
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.peers.base import REPOSITORY, Launch, MissingPeer, Peer, package_versions, write_config
+
+if TYPE_CHECKING:
+    from bench.certificate import Certificate
 
 _CONFIG = """\
 router:
@@ -49,8 +53,12 @@ def version(checkout: Path = REPOSITORY) -> str:
     return f"commit {commit}, {package_versions('trio', 'trio-websocket')}"
 
 
-def prepare(workdir: Path, port: int, replica_port: int, checkout: Path = REPOSITORY) -> Launch:
+def prepare(
+    workdir: Path, port: int, replica_port: int, certificate: Certificate | None, checkout: Path = REPOSITORY
+) -> Launch:
     config = _CONFIG.format(port=port, replica_port=replica_port)
+    if certificate is not None:
+        config += f"  tls: {{certificate: {certificate.chain}, key: {certificate.key}}}\n"
     if _knows_limits(checkout):
         config += _LIMITS
     path = write_config(workdir, "trio-router.yaml", config)
