@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Each figure, and the beginnings of the scenarios that it is shown for; all, when empty.
 COSTS: dict[str, tuple[str, ...]] = {
     "cpu_us_per_message": ("echo", "growth", "tls-echo"),
-    "cpu_s_per_gib": ("push", "browser", "paced", "tls-push"),
+    "cpu_s_per_gib": ("push", "browser", "paced", "tls-push", "fastvideo-push"),
     "cpu_ms_per_session": (),
     "opening_cpu_ms": (),
     "kib_per_session": (),

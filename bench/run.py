@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import launch, machine, proc
 from bench.certificate import Certificate, make
-from bench.peers import BEFORE, DIRECT, OURS, PEERS, PROXIES, MissingPeer
+from bench.peers import BEFORE, DIRECT, OPAQUE, OURS, PEERS, PROXIES, MissingPeer
 from bench.scenarios import Profile, Scenario, figures_of
 
 if TYPE_CHECKING:
@@ -119,15 +119,18 @@ def installed(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def order(names: Sequence[str], *, ours_between: bool) -> list[str]:
-    """Ours before its other commit and each of the proxies, then the others once; without `ours_between` each once."""
-    others = [name for name in names if name != OURS]
+    """Ours before each of its variants and of the proxies, then the others once; without `ours_between` each once.
+
+    Another commit of ours is always measured right after ours.
+    """
+    compared = [name for name in (BEFORE, OPAQUE, *PROXIES) if name in names]
+    others = [name for name in names if name not in (OURS, *compared)]
     if OURS not in names:
-        return others
+        return [*compared, *others]
     if not ours_between:
-        return [OURS, *others]
-    compared = [name for name in others if name in (BEFORE, *PROXIES)]
+        return [OURS, *compared, *others]
     pairs = [name for peer in compared for name in (OURS, peer)]
-    return [*(pairs or [OURS]), *(name for name in others if name not in compared)]
+    return [*(pairs or [OURS]), *others]
 
 
 def run(
@@ -185,7 +188,7 @@ def _measure_all(
         else:
             sample["figures"] = figures_of(scenario, result)
         samples.append(sample)
-        say(f"round {number + 1}/{profile.rounds}  {scenario.name:15} {name:11} {_headline(sample)}")
+        say(f"round {number + 1}/{profile.rounds}  {scenario.name:20} {name:11} {_headline(sample)}")
 
 
 def _headline(sample: dict[str, Any]) -> str:

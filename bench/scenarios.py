@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import wire
-from bench.peers import DIRECT, OURS, TLS
+from bench.peers import BEFORE, DIRECT, OPAQUE, OURS, TLS
 
 Figures = dict[str, float]
 
@@ -53,8 +53,8 @@ class Scenario:
     tls: bool = False
 
     def takes(self, peer: str) -> bool:
-        """Whether it is run with this peer."""
-        return peer in self.only if self.only else peer not in self.never
+        """Whether it is run with this peer; the dialect opaque is, only where it is named."""
+        return peer in self.only if self.only else peer not in self.never | {OPAQUE}
 
     def job(self, profile: Profile, port: int, pids: dict[str, list[int]]) -> wire.Job:
         options, sessions = {**self.options, "tls": self.tls}, self.sessions
@@ -84,8 +84,26 @@ _OVER_TLS = (
     _push("16 KiB", 16 * wire.KIB, 16, quick=False),
     _push("64 KiB", 64 * wire.KIB, 16, quick=True),
     _push("256 KiB", 256 * wire.KIB, 4, quick=False),
-    _echo(64, quick=True),
+    _echo(64, quick=False),
     _CHURN,
+)
+_DIALECTS = frozenset({OURS, BEFORE, OPAQUE, "haproxy", DIRECT})
+_FASTVIDEO = (
+    Scenario(
+        "fastvideo-push-64KiB",
+        "segments as FastVideo sends them, JSON and media in 64 KiB pieces, at full speed, 16 sessions",
+        "video",
+        16,
+        only=_DIALECTS,
+    ),
+    Scenario(
+        "fastvideo-churn",
+        "opening with FastVideo's greeting and closing, 16 at a time",
+        "churn",
+        16,
+        {"greeting": True},
+        only=_DIALECTS,
+    ),
 )
 _FEW = frozenset({OURS, "haproxy", DIRECT})
 SCENARIOS = {
@@ -129,6 +147,7 @@ SCENARIOS = {
             never=frozenset({DIRECT}),
         ),
         *map(_with_tls, _OVER_TLS),
+        *_FASTVIDEO,
     )
 }
 

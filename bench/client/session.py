@@ -53,9 +53,9 @@ class Session(WSListener):
             self._on_close(transport, frame)
         elif self.ready.done():
             self.on_data(frame)
-        elif self._whole(frame) == wire.READY:
+        elif (message := self._whole(frame)) == wire.READY:
             self.ready.set_result(None)
-        else:
+        elif message != wire.QUEUED:  # which FastVideo's server says before it has a GPU
             self.ready.set_exception(RuntimeError(f"not ready: {frame.get_payload_as_bytes()[:200]!r}"))
 
     def on_data(self, frame: WSFrame) -> None:

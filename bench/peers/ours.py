@@ -4,6 +4,9 @@ Address, replica and probe interval are set, and its log starts at warnings: the
 session either. Limits of connections without a session are lifted where the version knows them, because
 all clients come from one address. PYTHONPATH names the checkout that is started (`-P`: the working directory
 is not looked at); `before` is the same of another one.
+
+The dialect is the default, fastvideo, in all scenarios: their first message is a `session_init_v2`. `ours_opaque` is
+the same with the dialect opaque, for the rows `fastvideo-*` only.
 """
 
 from __future__ import annotations
@@ -54,9 +57,14 @@ def version(checkout: Path = REPOSITORY) -> str:
 
 
 def prepare(
-    workdir: Path, port: int, replica_port: int, certificate: Certificate | None, checkout: Path = REPOSITORY
+    workdir: Path,
+    port: int,
+    replica_port: int,
+    certificate: Certificate | None,
+    checkout: Path = REPOSITORY,
+    extra: str = "",
 ) -> Launch:
-    config = _CONFIG.format(port=port, replica_port=replica_port)
+    config = _CONFIG.format(port=port, replica_port=replica_port) + extra
     if certificate is not None:
         config += f"  tls: {{certificate: {certificate.chain}, key: {certificate.key}}}\n"
     if _knows_limits(checkout):
@@ -106,3 +114,5 @@ def _not_named() -> str:
 
 PEER = Peer("ours", "trio_router", version, prepare, "#ff7f0e")
 BEFORE = Peer("ours_before", "trio_router, before", _not_named, prepare, "#ffbb78")
+_OPAQUE = partial(prepare, extra="  dialect: opaque\n")
+OPAQUE = Peer("ours_opaque", "trio_router, opaque", version, _OPAQUE, "#bcbd22")
