@@ -12,6 +12,7 @@ The layout:
     client     the load generator (own process, one per measurement)
     peers      the routers under test, one small module each
     routers    those of them that were written for the comparison
+    certificate   TLS: the certificate for all, and what makes the rows fair
     scenarios  what is run, and which figures come out of it
     run        the order of measurements
     stats, targets, report, plots, compare, against   what is made of the samples

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 # Each figure, and the beginnings of the scenarios that it is shown for; all, when empty.
 COSTS: dict[str, tuple[str, ...]] = {
-    "cpu_us_per_message": ("echo", "growth"),
-    "cpu_s_per_gib": ("push", "browser", "paced"),
+    "cpu_us_per_message": ("echo", "growth", "tls-echo"),
+    "cpu_s_per_gib": ("push", "browser", "paced", "tls-push", "fastvideo-push"),
     "cpu_ms_per_session": (),
     "opening_cpu_ms": (),
     "kib_per_session": (),
-    "round_trip_p99_us": ("echo",),
+    "round_trip_p99_us": ("echo", "tls-echo"),
     "gap_p99_ms": (),
     "delay_p99_us": (),
     "beside_delay_p99_us": (),

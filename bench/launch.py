@@ -18,11 +18,14 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from bench import proc, wire
+from bench.certificate import client_context
 from bench.peers.base import REPOSITORY, Launch
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from bench.certificate import Certificate
 
 _READY_TIMEOUT_S = 20.0
 _POLL_S = 0.02
@@ -78,7 +81,7 @@ class Child:
         while time.monotonic() < deadline:
             if not self.alive:
                 raise NotReady(f"{self.name} ended with {self._process.returncode}: {self._tail()}")
-            if _answers(self.port, self.launch.ready_path):
+            if _answers(self.port, self.launch.ready_path, tls=self.launch.tls):
                 return
             time.sleep(_POLL_S)
         raise NotReady(f"{self.name} is not ready after {_READY_TIMEOUT_S:g} s: {self._tail()}")
@@ -102,12 +105,14 @@ def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def _answers(port: int, path: str | None) -> bool:
+def _answers(port: int, path: str | None, *, tls: bool) -> bool:
     if path is None:
         with contextlib.suppress(OSError), socket.create_connection((wire.HOST, port), 1):
             return True
         return False
     connection = http.client.HTTPConnection(wire.HOST, port, timeout=2)
+    if tls:
+        connection = http.client.HTTPSConnection(wire.HOST, port, timeout=2, context=client_context())
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status < 400
@@ -128,10 +133,12 @@ def replica_launch(port: int) -> Launch:
     return Launch([sys.executable, "-m", "bench.replica", str(port)], env={"PYTHONPATH": str(REPOSITORY)})
 
 
-def run_client(job: wire.Job, log: Path, timeout_s: float) -> str:
+def run_client(job: wire.Job, log: Path, timeout_s: float, certificate: Certificate | None) -> str:
     """Run the load generator to its end; returns what it printed, empty when it had to be ended."""
     argv = [sys.executable, "-m", "bench.client", job.to_json()]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    if certificate is not None:
+        env["OPENSSL_CONF"] = str(certificate.openssl_config)
     with log.open("ab") as errors:
         client = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=errors, env=env, text=True, preexec_fn=_die_with_parent

@@ -17,6 +17,8 @@ from picows import WSMsgType
 from bench import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from picows import WSFrame, WSTransport
 
 _WRITES_PER_TURN = 4  # then other sessions get their turn
@@ -56,15 +58,14 @@ class Echo:
 
 
 class Push:
-    """Binary frames of one size as fast as the reader takes them, until any message arrives."""
+    """A unit of messages over and over, as fast as the reader takes them, until any message arrives."""
 
-    def __init__(self, session: Host, transport: WSTransport, size: int) -> None:
-        self._session, self._transport, self._size = session, transport, size
+    def __init__(self, session: Host, transport: WSTransport, unit: Sequence[tuple[int, bytes]]) -> None:
+        self._session, self._transport = session, transport
         self._loop = asyncio.get_running_loop()
-        frame = wire.server_frame(wire.payload(size))
-        self._frames_per_unit = max(1, _UNIT_BYTES // len(frame))
-        self._unit = frame * self._frames_per_unit
-        self._frames = 0
+        self._frames_per_unit, self._bytes_per_unit = len(unit), sum(len(data) for _, data in unit)
+        self._unit = b"".join(wire.server_frame(data, opcode) for opcode, data in unit)
+        self._units = 0
         self._live, self._scheduled = True, False
         self.resume()
 
@@ -79,13 +80,14 @@ class Push:
             if self._session.paused or not self._live:
                 return
             self._transport.underlying_transport.write(self._unit)
-            self._frames += self._frames_per_unit
+            self._units += 1
         self.resume()
 
     def on_message(self, frame: WSFrame) -> None:
         if self._live:
             self._live = False
-            self._session.finish(self._transport, frames=self._frames, bytes=self._frames * self._size)
+            frames, size = self._units * self._frames_per_unit, self._units * self._bytes_per_unit
+            self._session.finish(self._transport, frames=frames, bytes=size)
 
     def end(self) -> None:
         self._live = False
@@ -159,11 +161,18 @@ class Paced:
         self._timer.cancel()
 
 
+def _same_size(size: int) -> Sequence[tuple[int, bytes]]:
+    data = wire.payload(size)
+    return [(wire.BINARY, data)] * max(1, _UNIT_BYTES // len(wire.server_frame(data)))
+
+
 def start_mode(session: Host, transport: WSTransport, bench: dict[str, Any]) -> Mode:
     """The mode that the init message asks for; echo when it names none that is known."""
     match bench["mode"]:
         case "push":
-            return Push(session, transport, bench["size"])
+            return Push(session, transport, _same_size(bench["size"]))
+        case "video":
+            return Push(session, transport, wire.segment())
         case "paced":
             return Paced(session, transport, bench["phase"])
         case _:

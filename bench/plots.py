@@ -46,6 +46,28 @@ BARS = (
         ("churn",),
         log=True,
     ),
+    Bars(
+        "tls-cpu-per-gib",
+        "TLS: CPU seconds of the router per GiB",
+        "cpu_s_per_gib",
+        ("tls-push-16KiB", "tls-push-64KiB", "tls-push-256KiB"),
+    ),
+    Bars("tls-cpu-per-message", "TLS: CPU µs of the router per echoed message", "cpu_us_per_message", ("tls-echo-64",)),
+    Bars(
+        "tls-opening", "TLS: CPU ms of the router per session opened and closed", "cpu_ms_per_session", ("tls-churn",)
+    ),
+    Bars(
+        "fastvideo-cpu-per-gib",
+        "a FastVideo session's traffic: CPU seconds of the router per GiB",
+        "cpu_s_per_gib",
+        ("fastvideo-push-64KiB",),
+    ),
+    Bars(
+        "fastvideo-opening",
+        "a FastVideo session's greeting: CPU ms of the router per session opened and closed",
+        "cpu_ms_per_session",
+        ("fastvideo-churn",),
+    ),
     Bars("memory", "KiB of the router per idle session", "kib_per_session", ("idle-1000", "idle-8000")),
     Bars("gap", "paced video at 200 sessions: p99 gap, ms", "gap_p99_ms", ("paced",)),
     Bars("delay", "paced video at 200 sessions: p99 delay, µs", "delay_p99_us", ("paced",), log=True),

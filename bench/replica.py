@@ -52,8 +52,10 @@ class ReplicaSession(WSListener):
         elif self.mode is not None:
             self.mode.on_message(frame)
         else:
-            transport.send(WSMsgType.TEXT, wire.READY)
-            self.mode = start_mode(self, transport, json.loads(frame.get_payload_as_bytes())["bench"])
+            bench = json.loads(frame.get_payload_as_bytes())["bench"]
+            for message in (wire.QUEUED, wire.READY, wire.START) if bench.get("greeting") else (wire.READY,):
+                transport.send(WSMsgType.TEXT, message)
+            self.mode = start_mode(self, transport, bench)
 
     def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
         if not transport.is_close_frame_sent:

@@ -26,17 +26,18 @@ class Table:
     only: tuple[str, ...] = ()
 
 
+_FLOWS = ("push", "browser", "paced", "tls-push", "fastvideo-push")
 TABLES = (
     Table(
         "CPU of the router per message, µs",
         "cpu_us_per_message",
-        only=("echo", "growth", "paced", "push-2KiB"),
+        only=("echo", "growth", "paced", "push-2KiB", "tls-echo", "fastvideo-push"),
     ),
-    Table("CPU of the router per GiB, s", "cpu_s_per_gib", only=("push", "browser", "paced")),
+    Table("CPU of the router per GiB, s", "cpu_s_per_gib", only=_FLOWS),
     Table("CPU of the router per session opened and closed, ms", "cpu_ms_per_session"),
     Table("Private memory per idle session, KiB", "kib_per_session"),
-    Table("Throughput, MiB/s", "mib_per_s", only=("push", "browser", "paced")),
-    Table("Throughput, messages/s", "messages_per_s", only=("echo",)),
+    Table("Throughput, MiB/s", "mib_per_s", only=_FLOWS),
+    Table("Throughput, messages/s", "messages_per_s", only=("echo", "tls-echo")),
     Table("Sessions opened and closed per second", "sessions_per_s"),
     Table("Round trip p50, µs added to direct", "round_trip_p50_us", added_to_direct=True, only=("echo",)),
     Table("Round trip p99, µs added to direct", "round_trip_p99_us", added_to_direct=True, only=("echo",)),
@@ -63,6 +64,14 @@ covers the softirq work done on the router's behalf inside its own system calls.
 a round trip is sessions divided by throughput, and "added to direct" says more at one session than at
 many. Every byte count and sampled contents are checked; a router that loses data has a failure instead of
 a figure. The machine is not reserved for the run: trust CPU and ratios, not wall time.
+
+Rows `tls-*`: `wss` clients, one certificate (ECDSA P-256) for all, plain to the replica, TLS 1.3 with
+TLS_AES_128_GCM_SHA256 (checked in each session) and X25519, full handshakes, session tickets as each sends them
+by default. The libraries are those that each router comes with.
+
+Rows `fastvideo-*`: the messages of a FastVideo session, `session_init_v2`, `queue_status`, `gpu_assigned`,
+`ltx2_stream_start`, then segments of JSON and of media in 64 KiB pieces. trio_router reads them with the dialect
+fastvideo (as in all other rows), and beside it with opaque, which looks into none of them.
 """
 
 
@@ -159,6 +168,11 @@ def _commands(run: dict[str, Any]) -> Iterator[str]:
     yield "## Versions and commands\n"
     yield from (f"- {TITLES[name]}: {version}" for name, version in run["versions"].items())
     for name, started in run["launches"].items():
-        yield f"\n### {TITLES[name]}\n\n    {started['command']}\n"
+        yield f"\n### {_launched(name)}\n\n    {started['command']}\n"
         yield from (f"    {line}" for line in started["config"].splitlines())
     yield ""
+
+
+def _launched(name: str) -> str:
+    peer, _, tls = name.partition(" ")
+    return f"{TITLES[peer]}, TLS" if tls else TITLES[peer]

@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench import launch, machine, proc
-from bench.peers import BEFORE, DIRECT, OURS, PEERS, PROXIES, MissingPeer
+from bench.certificate import Certificate, make
+from bench.peers import BEFORE, DIRECT, OPAQUE, OURS, PEERS, PROXIES, MissingPeer
 from bench.scenarios import Profile, Scenario, figures_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Fleet:
 
     def __init__(self, stack: contextlib.ExitStack, out: Path) -> None:
         self._stack, self.out = stack, out
-        self._running: dict[str, launch.Child] = {}
+        self._running: dict[tuple[str, bool], launch.Child] = {}
+        self._certificate: Certificate | None = None
         self.launches: dict[str, dict[str, Any]] = {}
         self._logs, self._work = out / "logs", out / "work"
         for directory in (self._logs, self._work):
@@ -56,31 +58,41 @@ class Fleet:
         )
 
     @contextlib.contextmanager
-    def router(self, name: str, *, fresh: bool) -> Iterator[launch.Child | None]:
+    def router(self, name: str, certificate: Certificate | None, *, fresh: bool) -> Iterator[launch.Child | None]:
         """The router, or None for the direct connection."""
         if name == DIRECT:
             yield None
         elif fresh:
-            with self._start(name) as child:
+            with self._start(name, certificate) as child:
                 yield child
         else:
-            if name not in self._running or not self._running[name].alive:
-                self._running[name] = self._stack.enter_context(self._start(name))
-            yield self._running[name]
+            if (name, certificate is not None) not in self._running or not self._running[
+                name, certificate is not None
+            ].alive:
+                self._running[name, certificate is not None] = self._stack.enter_context(self._start(name, certificate))
+            yield self._running[name, certificate is not None]
 
-    def _start(self, name: str) -> launch.Child:
+    def _start(self, name: str, certificate: Certificate | None) -> launch.Child:
         port = launch.free_port()
         workdir = self._work / f"{name}-{port}"
         workdir.mkdir(parents=True, exist_ok=True)
-        prepared = PEERS[name].prepare(workdir, port, self.replica.port)
+        prepared = PEERS[name].prepare(workdir, port, self.replica.port, certificate)
+        prepared = replace(prepared, tls=certificate is not None)
         clean = {"command": " ".join(prepared.argv), "config": prepared.config}
-        self.launches.setdefault(name, {key: machine.without_paths(text, self.out) for key, text in clean.items()})
+        shown = f"{name} tls" if prepared.tls else name
+        self.launches.setdefault(shown, {key: machine.without_paths(text, self.out) for key, text in clean.items()})
         return launch.Child(name, prepared, port, self._logs / f"{name}.log")
+
+    def _made_certificate(self) -> Certificate:
+        if self._certificate is None:
+            self._certificate = make(self._work)
+        return self._certificate
 
     def measure(self, scenario: Scenario, profile: Profile, name: str) -> dict[str, Any]:
         """The load generator's result, or {"failed": why}."""
         try:
-            with self.router(name, fresh=scenario.fresh) as router:
+            certificate = self._made_certificate() if scenario.tls else None
+            with self.router(name, certificate, fresh=scenario.fresh) as router:
                 pids = {"replica": self.replica.pids}
                 if router is not None:
                     pids["router"] = router.pids
@@ -88,9 +100,9 @@ class Fleet:
                     pids["router"] = []
                 port = self.replica.port if router is None else router.port
                 job = scenario.job(profile, port, pids)
-                text = launch.run_client(job, self._logs / "client.log", _CLIENT_TIMEOUT_S)
+                text = launch.run_client(job, self._logs / "client.log", _CLIENT_TIMEOUT_S, certificate)
                 return json.loads(text) if text else {"failed": "the load generator gave no result"}
-        except launch.NotReady as error:
+        except (launch.NotReady, RuntimeError) as error:
             return {"failed": str(error)}
 
 
@@ -107,15 +119,18 @@ def installed(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def order(names: Sequence[str], *, ours_between: bool) -> list[str]:
-    """Ours before its other commit and each of the proxies, then the others once; without `ours_between` each once."""
-    others = [name for name in names if name != OURS]
+    """Ours before each of its variants and of the proxies, then the others once; without `ours_between` each once.
+
+    Another commit of ours is always measured right after ours.
+    """
+    compared = [name for name in (BEFORE, OPAQUE, *PROXIES) if name in names]
+    others = [name for name in names if name not in (OURS, *compared)]
     if OURS not in names:
-        return others
+        return [*compared, *others]
     if not ours_between:
-        return [OURS, *others]
-    compared = [name for name in others if name in (BEFORE, *PROXIES)]
+        return [OURS, *compared, *others]
     pairs = [name for peer in compared for name in (OURS, peer)]
-    return [*(pairs or [OURS]), *(name for name in others if name not in compared)]
+    return [*(pairs or [OURS]), *others]
 
 
 def run(
@@ -160,7 +175,7 @@ def _measure_all(
     samples: list[dict[str, Any]],
     say: Callable[[str], None],
 ) -> None:
-    names = [name for name in peers if name not in scenario.never]
+    names = [name for name in peers if scenario.takes(name)]
     if profile.name == "quick" and scenario.quick_peers:
         names = [name for name in names if name in scenario.quick_peers or name == BEFORE]
     between = profile.ours_between and scenario.kind != "ladder"  # 8,000 sessions five times over is no gain
@@ -173,7 +188,7 @@ def _measure_all(
         else:
             sample["figures"] = figures_of(scenario, result)
         samples.append(sample)
-        say(f"round {number + 1}/{profile.rounds}  {scenario.name:12} {name:11} {_headline(sample)}")
+        say(f"round {number + 1}/{profile.rounds}  {scenario.name:20} {name:11} {_headline(sample)}")
 
 
 def _headline(sample: dict[str, Any]) -> str:

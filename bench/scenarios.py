@@ -8,11 +8,11 @@ saturated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import wire
-from bench.peers import DIRECT, OURS
+from bench.peers import BEFORE, DIRECT, OPAQUE, OURS, TLS
 
 Figures = dict[str, float]
 
@@ -36,7 +36,8 @@ QUICK = Profile("quick", 1, 0.1, 0.35, 0.3, (10, 1000), ours_between=False)
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of load. `fresh`: the router is started for it alone. `quick_peers`: all, when empty."""
+    """One kind of load. `fresh`: the router is started for it alone. `quick_peers`, `only`: all, when
+    empty. `tls`: clients are `wss`."""
 
     name: str
     title: str
@@ -48,9 +49,15 @@ class Scenario:
     quick: bool = True
     quick_peers: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+    tls: bool = False
+
+    def takes(self, peer: str) -> bool:
+        """Whether it is run with this peer; the dialect opaque is, only where it is named."""
+        return peer in self.only if self.only else peer not in self.never | {OPAQUE}
 
     def job(self, profile: Profile, port: int, pids: dict[str, list[int]]) -> wire.Job:
-        options, sessions = dict(self.options), self.sessions
+        options, sessions = {**self.options, "tls": self.tls}, self.sessions
         if self.kind == "ladder":
             options |= {"rungs": profile.rungs, "settle_s": profile.settle_s}
             sessions = profile.rungs[-1]
@@ -68,6 +75,36 @@ def _push(label: str, size: int, sessions: int, *, quick: bool) -> Scenario:
     return Scenario(f"push-{label.replace(' ', '')}", title, "push", sessions, {"size": size}, quick=quick)
 
 
+def _with_tls(plain: Scenario) -> Scenario:
+    return replace(plain, name=f"tls-{plain.name}", title=f"TLS: {plain.title}", only=TLS, tls=True)
+
+
+_CHURN = Scenario("churn", "opening and closing sessions, 16 at a time", "churn", 16)
+_OVER_TLS = (
+    _push("16 KiB", 16 * wire.KIB, 16, quick=False),
+    _push("64 KiB", 64 * wire.KIB, 16, quick=True),
+    _push("256 KiB", 256 * wire.KIB, 4, quick=False),
+    _echo(64, quick=False),
+    _CHURN,
+)
+_DIALECTS = frozenset({OURS, BEFORE, OPAQUE, "haproxy", DIRECT})
+_FASTVIDEO = (
+    Scenario(
+        "fastvideo-push-64KiB",
+        "segments as FastVideo sends them, JSON and media in 64 KiB pieces, at full speed, 16 sessions",
+        "video",
+        16,
+        only=_DIALECTS,
+    ),
+    Scenario(
+        "fastvideo-churn",
+        "opening with FastVideo's greeting and closing, 16 at a time",
+        "churn",
+        16,
+        {"greeting": True},
+        only=_DIALECTS,
+    ),
+)
 _FEW = frozenset({OURS, "haproxy", DIRECT})
 SCENARIOS = {
     scenario.name: scenario
@@ -89,7 +126,7 @@ SCENARIOS = {
             quick_peers=_FEW | {"seed"},
         ),
         Scenario("paced", "video at its own pace, 200 sessions", "paced", 200, stretch=2.5),
-        Scenario("churn", "opening and closing sessions, 16 at a time", "churn", 16),
+        _CHURN,
         Scenario(
             "slow",
             "one reader that stands still among 50 paced sessions",
@@ -109,6 +146,8 @@ SCENARIOS = {
             quick_peers=_FEW | {"nginx", "envoy", "seed"},
             never=frozenset({DIRECT}),
         ),
+        *map(_with_tls, _OVER_TLS),
+        *_FASTVIDEO,
     )
 }
 

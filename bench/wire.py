@@ -1,7 +1,8 @@
 """What the replica and the load generator agree on; both import it, and nothing else of each other.
 
 The client's first message is a `session_init_v2` that carries a `bench` object: the mode of the replica for
-this session. The replica answers with `gpu_assigned`, so that a client knows that both connections are up. A later
+this session. The replica answers with `gpu_assigned`, so that a client knows that both connections are up; asked for
+FastVideo's greeting, with `queue_status` before it and `ltx2_stream_start` after it. A later
 data message ends a push or a paced session: the replica finishes its frame, says in `bench_done` how much
 it has sent, and closes with 1000. So every byte can be accounted for, whatever the router in between does.
 """
@@ -18,10 +19,13 @@ from typing import Any
 PATH = "/v1/stream"
 HOST = "127.0.0.1"
 ECHO_BYTES = 128
+TEXT, BINARY = 1, 2  # opcodes (RFC 6455, section 5.2)
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 READY = b'{"type":"gpu_assigned","gpu_id":0,"session_timeout":600}'
+QUEUED = b'{"type":"queue_status","position":0,"queue_depth":0}'
+START = b'{"type":"ltx2_stream_start","width":1280,"height":704,"fps":24,"num_frames":121}'
 STOP = b'{"type":"bench_stop"}'
 CHUNK_STAMP = struct.Struct("<dI")  # monotonic seconds when it was sent, number of the tick
 
@@ -83,7 +87,7 @@ def payload(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-def server_frame(data: bytes, opcode: int = 2) -> bytes:
+def server_frame(data: bytes, opcode: int = BINARY) -> bytes:
     """One unmasked, unfragmented frame (RFC 6455, section 5.2)."""
     if len(data) < 126:
         head = struct.pack("!BB", 0x80 | opcode, len(data))
@@ -92,3 +96,23 @@ def server_frame(data: bytes, opcode: int = 2) -> bytes:
     else:
         head = struct.pack("!BBQ", 0x80 | opcode, 127, len(data))
     return head + data
+
+
+@cache
+def segment() -> tuple[tuple[int, bytes], ...]:
+    """Opcode and payload of each message of one segment, a second of `Pace`, in the order of FastVideo's server."""
+    pace = Pace()
+    chunks = pace.segment_ticks // pace.burst_every_ticks * pace.burst_chunks
+    head: list[dict[str, Any]] = [{"type": "ltx2_segment_start", "segment_idx": 0, "prompt": "bench", "total_steps": 8}]
+    head += [{"type": "step_complete", "segment_idx": 0, "step": step} for step in range(8)]
+    head += [{"type": "media_init", "segment_idx": 0, "mime": "video/mp4", "stream_id": "s0"}]
+    tail: list[dict[str, Any]] = [
+        {"type": "media_segment_complete", "segment_idx": 0, "stream_id": "s0", "chunks": chunks},
+        {"type": "ltx2_segment_complete", "segment_idx": 0, "generation_time_ms": 900.0},
+    ]
+    media = [(BINARY, payload(pace.chunk_bytes))] * chunks
+    return (*_texts(head), *media, *_texts(tail))
+
+
+def _texts(messages: list[dict[str, Any]]) -> list[tuple[int, bytes]]:
+    return [(TEXT, json.dumps(message).encode()) for message in messages]

@@ -16,6 +16,7 @@ from bench.client.churn import run_churn
 from bench.client.echo import run_echo, run_ladder
 from bench.client.paced import run_paced, run_slow
 from bench.client.push import run_push
+from bench.client.video import run_video
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ KINDS: dict[str, Callable[[wire.Job], Awaitable[dict[str, Any]]]] = {
     "echo": run_echo,
     "ladder": run_ladder,
     "push": run_push,
+    "video": run_video,
     "paced": run_paced,
     "slow": run_slow,
     "churn": run_churn,

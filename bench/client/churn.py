@@ -14,6 +14,7 @@ from bench.client.session import Session, open_one
 async def run_churn(job: wire.Job) -> dict[str, Any]:
     """`sessions` workers do that in a loop; the time is that from connect to the replica's answer."""
     errors, opening = Errors(), Times()
+    bench = {"mode": "echo", "greeting": job.options.get("greeting", False)}
     closed = 0
     live = True
 
@@ -21,9 +22,9 @@ async def run_churn(job: wire.Job) -> dict[str, Any]:
         nonlocal closed
         while live and errors.count < 10:
             began = time.perf_counter()
-            session = Session({"mode": "echo"}, errors)
+            session = Session(bench, errors)
             try:
-                await open_one(session, job.port, buffer_bytes=2 * wire.KIB)
+                await open_one(session, job.port, tls=job.options["tls"], buffer_bytes=2 * wire.KIB)
             except Exception as error:  # counted, and the worker goes on: ten of them end it
                 errors.add(f"cannot open: {error!r}")
                 continue

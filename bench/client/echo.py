@@ -100,7 +100,7 @@ class EchoSession(Session):
 async def run_echo(job: wire.Job) -> dict[str, Any]:
     """All sessions at once, each with one message in flight."""
     rotation = Rotation()
-    await _grow_to(job.sessions, rotation, job.port)
+    await _grow_to(job.sessions, rotation, job)
     result = await rotation.window(job.pids, job.sessions, job.warmup_s, job.seconds)
     await end_all(rotation.sessions)
     return {**result, "errors": rotation.errors}
@@ -123,7 +123,7 @@ async def run_ladder(job: wire.Job) -> dict[str, Any]:
 async def _climb(job: wire.Job, rotation: Rotation) -> AsyncIterator[dict[str, Any]]:
     for sessions in job.options["rungs"]:
         opening = Window(job.pids, lambda: {"opened": len(rotation.sessions)})
-        await _grow_to(sessions, rotation, job.port)
+        await _grow_to(sessions, rotation, job)
         opened = opening.close()
         await asyncio.sleep(job.options["settle_s"])
         memory = asdict(proc.memory_of(job.pids["router"]))
@@ -131,8 +131,9 @@ async def _climb(job: wire.Job, rotation: Rotation) -> AsyncIterator[dict[str, A
         yield {"sessions": sessions, "opening": opened, "memory": memory, "flow": flow}
 
 
-async def _grow_to(count: int, rotation: Rotation, port: int) -> None:
+async def _grow_to(count: int, rotation: Rotation, job: wire.Job) -> None:
     async def open_session(session: EchoSession) -> None:
-        rotation.sessions.append(await open_one(session, port, buffer_bytes=2 * wire.KIB))
+        tls = job.options["tls"]
+        rotation.sessions.append(await open_one(session, job.port, tls=tls, buffer_bytes=2 * wire.KIB))
 
     await open_many([EchoSession(number, rotation) for number in range(len(rotation.sessions), count)], open_session)

@@ -77,11 +77,11 @@ class PushSession(Session):
 
 async def run_push(job: wire.Job) -> dict[str, Any]:
     """Frames of one size to all sessions; with `browser`, permessage-deflate is offered as browsers do."""
-    size, browser = job.options["size"], job.options.get("browser", False)
+    size, browser, tls = job.options["size"], job.options.get("browser", False), job.options["tls"]
     errors = Errors()
     sessions = [PushSession(size, errors) for _ in range(job.sessions)]
     buffer_bytes = max(128 * wire.KIB, min(2 * size, 8 * wire.MIB))
-    await open_many(sessions, lambda s: open_one(s, job.port, browser=browser, buffer_bytes=buffer_bytes))
+    await open_many(sessions, lambda s: open_one(s, job.port, browser=browser, tls=tls, buffer_bytes=buffer_bytes))
     await asyncio.sleep(job.warmup_s)
 
     def counters() -> dict[str, int]:

