@@ -14,16 +14,18 @@ from typing import Final
 import trio
 
 from trio_router.core.config import RouterConfig
+from trio_router.core.errors import StartError
 from trio_router.core.events import Events
 from trio_router.core.replicas.health import ReplicaStatus
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.replicas.replica import AdminState, Replica
-from trio_router.net.tls import replica_tls
 from trio_router.operations.log_events import EventLog
 from trio_router.operations.logging import get_logger
 from trio_router.replicas.probe import Found, Probe
 from trio_router.replicas.probe import HttpGet as HttpGet
-from trio_router.replicas.probe_client import ProbeClient, words
+from trio_router.replicas.probe_client import words
+from trio_router.replicas.probe_clients import Clients
+from trio_router.replicas.probe_tasks import following
 
 log = get_logger("trio_router.replicas.probes")
 
@@ -45,28 +47,43 @@ async def run_health_check_loop(
     ``http_get`` is called with each replica's URL plus the health path instead of going to the network; the replicas'
     own reports (`/readyz`) are then not asked for. ``events`` is told what changes; without it, that is logged.
 
+    The loop follows the registry: a replica that is added is probed at once, one that is removed no more once its last
+    session has ended. After `ReplicaRegistry.reconfigure` the probes go by the configuration that it was given.
+
     Raises:
         StartError: there are https replicas, and the CA file for them cannot be used.
     """
     told = _Told(registry, events or EventLog())
-    async with _client(registry, config) as client, trio.open_nursery() as nursery:
-        for replica in registry.replicas:
+    async with Clients() as clients:
+        if any(_is_secure(replica) for replica in registry.replicas):
+            await clients.get(config, secure=True)
+
+        async def probe(replica: Replica, config: RouterConfig) -> None:
+            try:
+                client = await clients.get(config, secure=_is_secure(replica))
+            except StartError as exc:  # it was added at run time; at the start this ends the router
+                registry.probe_failed(replica, str(exc), now=trio.current_time())
+                log.error("replica cannot be probed", replica=replica.label, error=str(exc))
+                return
             prober = _Prober(registry, replica, Probe(config, replica, client, http_get), told)
-            nursery.start_soon(prober.run, config.health_check_interval_seconds, name=f"probes of {replica.label}")
+            await prober.run(config.health_check_interval_seconds)
+
+        async with trio.open_nursery() as nursery:
+            with following(registry, config, nursery, probe):
+                await trio.sleep_forever()
 
 
 async def probe_once(registry: ReplicaRegistry, config: RouterConfig, *, events: Events | None = None) -> None:
     """One probe of each replica, side by side."""
     told = _Told(registry, events or EventLog())
-    async with _client(registry, config) as client, trio.open_nursery() as nursery:
+    async with Clients() as clients, trio.open_nursery() as nursery:
         for replica in registry.replicas:
+            client = await clients.get(config, secure=_is_secure(replica))
             nursery.start_soon(_Prober(registry, replica, Probe(config, replica, client), told).turn)
 
 
-def _client(registry: ReplicaRegistry, config: RouterConfig) -> ProbeClient:
-    """One for all probes. Loading the system's certificates takes 20 ms and 3 MiB: only if a replica needs them."""
-    secure = any(replica.endpoint.base.startswith("https") for replica in registry.replicas)
-    return ProbeClient(replica_tls(config) if secure else None)
+def _is_secure(replica: Replica) -> bool:
+    return replica.endpoint.base.startswith("https")
 
 
 class _Told:
@@ -133,6 +150,8 @@ class _Prober:
 
     def _tell(self, found: Found) -> None:
         replica, registry, now = self._replica, self._registry, trio.current_time()
+        if replica.admin is AdminState.MAINT:  # ordered while it was being asked: what it says has no effect any more
+            return
         if found.error is None:
             changed = registry.probe_succeeded(
                 replica,

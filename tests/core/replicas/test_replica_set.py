@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.core.samples import heal, make_registry, sicken
-from trio_router.core.config import ReplicaEndpoint
+from trio_router.core.config import ReplicaEndpoint, RouterConfig
 from trio_router.core.replicas.health import ReplicaStatus
 from trio_router.core.replicas.registry import ReplicaRegistry
-from trio_router.core.replicas.replica import Replica
+from trio_router.core.replicas.replica import AdminState, Replica
 
 A, B, C = (ReplicaEndpoint(f"http://r{i}") for i in range(3))
 
@@ -134,3 +134,33 @@ def test_probes_are_recorded_by_the_names_of_fastvideo() -> None:
     assert registry.thresholds.failure == 3, "for that call only"
     with pytest.raises(KeyError):
         registry.record_success("http://nobody", latency_ms=1.0)
+
+
+def test_a_new_configuration_changes_its_rules_and_keeps_the_records() -> None:
+    registry = make_registry(2)
+    known = registry.replicas
+    config = RouterConfig(replicas=(A, C), failure_threshold=7, slow_start_seconds=9.0, balance="first")
+    diff = registry.reconfigure(config, now=1.0)
+    assert (labels(diff.added), labels(diff.removed)) == (["r2"], ["r1"])
+    assert (registry.config, registry.thresholds.failure) == (config, 7)
+    assert registry.replicas[0] is known[0]
+    assert {replica.slow_start_seconds for replica in registry.replicas} == {9.0}
+
+
+def test_a_new_configuration_with_an_unknown_policy_changes_nothing() -> None:
+    registry = make_registry(2)
+    before, config = registry.replicas, registry.config
+    with pytest.raises(ValueError, match="nonsense"):
+        registry.reconfigure(RouterConfig(replicas=(A,), balance="nonsense"), now=1.0)
+    assert (registry.replicas, registry.config) == (before, config)
+
+
+def test_a_replica_that_is_listed_again_while_its_sessions_end_is_ready() -> None:
+    registry = make_registry(2)
+    slot = registry.reserve(now=0.0, prefer="http://r0")
+    assert slot is not None
+    registry.set_admin_state(slot.replica, AdminState.MAINT, now=1.0)
+    registry.apply([B], now=1.0)
+    assert slot.replica.removing
+    registry.apply([A, B], now=2.0)
+    assert (registry.replicas[0], slot.replica.removing, slot.replica.admin) == (slot.replica, False, AdminState.READY)

@@ -263,7 +263,24 @@ class ReplicaRegistry(ReplicaChoice):
         Raises:
             ValueError: for an empty list, or two of the same URL or name. Nothing has changed then.
         """
-        self.config = RouterConfig(**{**dict(self.config), "replicas": tuple(endpoints)})
+        return self.reconfigure(self.config, endpoints, now=now)
+
+    def reconfigure(
+        self, config: RouterConfig, endpoints: Sequence[ReplicaEndpoint] | None = None, *, now: float
+    ) -> ReplicaDiff:
+        """Go by ``config`` from now on (thresholds, ejection, slow start, balance), and make ``endpoints``, or the replicas
+        that it lists, the replicas: see `apply`.
+
+        Raises:
+            ValueError: as `apply`, or for a policy that nobody knows. Nothing has changed then.
+        """
+        if endpoints is not None:
+            config = RouterConfig(**{**dict(config), "replicas": tuple(endpoints)})
+        self.policy(config.balance)  # raises if nobody knows it
+        self.config = config
+        self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
+        for replica in self.replicas:
+            replica.slow_start_seconds = config.slow_start_seconds
         diff = self._exchange(self.config.replicas, now=now)
         for replica in diff.removed:
             self._forget(replica)

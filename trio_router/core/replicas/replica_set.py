@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
 from trio_router.core.config.models import bare_url
-from trio_router.core.replicas.replica import Replica
+from trio_router.core.replicas.replica import AdminState, Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class ReplicaSet:
                 replica.usable_until = now
                 added.append(replica)
             elif replica.endpoint != endpoint or replica.removing:
+                if replica.removing:  # what was ordered before it was taken out does not hold any more
+                    replica.admin = AdminState.READY
                 replica.endpoint, replica.removing = endpoint, False
                 changed.append(replica)
             wanted.append(replica)
