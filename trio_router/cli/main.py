@@ -56,12 +56,17 @@ def serve(path: str | None) -> None:
     open_standard_files()  # before anything else is opened
     import trio
 
+    from trio_router.cli.settings import load_config
     from trio_router.operations.logging import configure_logs
     from trio_router.server.router import Router, serve_until_signal
 
     config = _load(path)
     configure_logs(config.log)
-    router = Router(config, started_with={"config": path, "open_files": raise_file_limit()})
+    router = Router(
+        config,
+        started_with={"config": path, "open_files": raise_file_limit()},
+        load=functools.partial(load_config, path),
+    )
     _calm_the_collector()
     try:
         trio.run(serve_until_signal, router)

@@ -110,7 +110,11 @@ class ConfigDiff:
             "replicas": {
                 "added": [{"name": endpoint.label, "url": endpoint.url} for endpoint in self.added],
                 "changed": [
-                    {"name": one.name, "url": one.url, "changes": {key: list(both) for key, both in one.changes.items()}}
+                    {
+                        "name": one.name,
+                        "url": one.url,
+                        "changes": {key: list(both) for key, both in one.changes.items()},
+                    }
                     for one in self.changed
                 ],
                 "removed": [{"name": endpoint.label, "url": endpoint.url} for endpoint in self.removed],

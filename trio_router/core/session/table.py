@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from trio_router.core.replicas.replica import Replica
-from trio_router.core.session.outcome import Cause, FailedAttempt, Outcome, Phase, Traffic
+from trio_router.core.session.outcome import Cause, CloseInfo, FailedAttempt, Outcome, Phase, Traffic
 
 #: How many ended sessions are remembered one by one.
 RECENT: Final = 50
@@ -51,8 +51,8 @@ class OpenSession(Protocol):
         """A probe of this replica failed, which may be the session's."""
         ...
 
-    def stop(self, cause: Cause) -> None:
-        """End it in the router's name."""
+    def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
+        """End it in the router's name; ``close`` is what the client is told, where the cause leaves that open."""
         ...
 
 
