@@ -39,6 +39,85 @@ RouterConfig(replicas=[], helth_check_path="/x")  # line 11
 """
 
 
+#: An embedder's program that hands over all four parts, and may not need to ignore anything.
+PARTS = """
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from trio_router import (
+    TEXT, BINARY, AccessDenied, AccessRequest, CloseInfo, Conversation, Dialect, Events, FirstMessage, Frame, Message,
+    Opaque, Policy, Refusal, Replica, ReplicaEndpoint, Router, RouterConfig, Verdict, build_router_app,
+    open_router, serve_router,
+)
+
+
+class Mine(Opaque):
+    name = "mine"
+    client_speaks_first = True
+    replica_watch = frozenset({TEXT})
+    refusing_statuses = {409, 503}
+    default_capacity = 2
+    probe_path = "/ready"
+
+    def open(self) -> Conversation:
+        return MyConversation()
+
+
+class MyConversation(Mine):
+    def __init__(self) -> None:
+        self.done = False
+
+    def parse_first_message(self, message: bytes, *, text: bool) -> FirstMessage:
+        return FirstMessage(client_id=message.decode(errors="replace"))
+
+    def classify_reply(self, frame: Frame, payload: bytes) -> Verdict:
+        return Verdict.HOLD if frame.opcode == TEXT else Verdict.COMMIT
+
+    def classify_close(self, close: CloseInfo) -> Verdict:
+        return Verdict.REFUSED if close.code == 1008 else super().classify_close(close)
+
+    def replica_says(self, frame: Frame, payload: Callable[[], bytes]) -> Verdict:
+        self.done = payload() == b"done"
+        return Verdict.FINISHED if self.done else Verdict.PASS
+
+    def error(self, code: str, message: str, *, retryable: bool, **extra: Any) -> Message | None:
+        return Message(BINARY, message.encode())
+
+
+class Last(Policy):
+    def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
+        return candidates[-1]
+
+
+class Sink(Events):
+    def refused(self, refusal: Refusal) -> None:
+        print(refusal.reason, refusal.status)
+
+
+async def check(request: AccessRequest) -> AccessDenied | None:
+    token: str | None = request.headers.get("authorization") or request.parameter("token")
+    return None if token else AccessDenied(401, "no_token", [("WWW-Authenticate", "Bearer")])
+
+
+CONFIG = RouterConfig(replicas=[ReplicaEndpoint("http://a")], dialect="mine", balance="last")
+DIALECTS: dict[str, Dialect] = {"mine": Mine()}
+router = Router(CONFIG, dialects=DIALECTS, policies={"last": Last}, events=[Sink()], authorize=check)
+app = build_router_app(CONFIG, dialects={"mine": Mine()}, policies={"last": Last}, events=[Sink()], authorize=check)
+
+
+async def main() -> None:
+    async with open_router(CONFIG, dialects=DIALECTS, policies={"last": Last}, authorize=check) as running:
+        print(running.port)
+    await serve_router(CONFIG, dialects=DIALECTS, policies={"last": Last}, events=(Sink(),), authorize=check)
+
+
+trio.run(main)
+"""
+
+
 #: A checker reads the package and what it stands on; on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(300)
 
@@ -47,6 +126,7 @@ pytestmark = pytest.mark.timeout(300)
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "program.py").write_text(program())
     (tmp_path / "mistakes.py").write_text(MISTAKES)
+    (tmp_path / "parts.py").write_text(PARTS)
     return tmp_path
 
 
@@ -62,7 +142,11 @@ def mypy(folder: Path) -> list[tuple[str, int]]:
 
 def pyright(folder: Path) -> list[tuple[str, int]]:
     """Where pyright complains in its strict mode."""
-    settings = {"extraPaths": [str(ROOT)], "typeCheckingMode": "strict", "include": ["program.py", "mistakes.py"]}
+    settings = {
+        "extraPaths": [str(ROOT)],
+        "typeCheckingMode": "strict",
+        "include": ["program.py", "mistakes.py", "parts.py"],
+    }
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "--project", "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 from trio_router._version import __version__
 from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig, parse_config
+from trio_router.core.dialects import Conversation, Dialect, FirstMessage, Message, Opaque
+from trio_router.core.dialects import ReplyVerdict as Verdict
 from trio_router.core.errors import ConfigError, RouterError
 from trio_router.core.events import Events, Refusal
-from trio_router.core.replicas.balancing import Policy
+from trio_router.core.replicas.balancing import Policy, PolicyFactory
 from trio_router.core.replicas.health import ReplicaHealth, ReplicaStatus
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.replicas.replica import AdminState, Replica
 from trio_router.core.replicas.replica_set import ReplicaDiff
-from trio_router.core.session.outcome import Outcome
+from trio_router.core.session.outcome import CloseInfo, Outcome
+from trio_router.core.websocket.frames import BINARY, TEXT, Frame
 
 if TYPE_CHECKING:
+    from trio_router.http.access import AccessDenied, AccessRequest
     from trio_router.operations.status import StatusBody
     from trio_router.replicas.probes import run_health_check_loop
     from trio_router.server.router import Router, build_router_app, open_router, run_router, serve_router
 
 #: Name -> module, imported when somebody asks for it: the web framework behind them takes most of a second.
 _LAZY: Final = {
+    "AccessDenied": "http.access",
+    "AccessRequest": "http.access",
     "Router": "server.router",
     "StatusBody": "operations.status",
     "build_router_app": "server.router",
@@ -33,12 +39,24 @@ _LAZY: Final = {
 }
 
 __all__ = [
+    "BINARY",
+    "TEXT",
+    "AccessDenied",
+    "AccessRequest",
     "AdminState",
+    "CloseInfo",
     "ConfigError",
+    "Conversation",
+    "Dialect",
     "Events",
+    "FirstMessage",
+    "Frame",
+    "Message",
+    "Opaque",
     "Outcome",
-    "Refusal",
     "Policy",
+    "PolicyFactory",
+    "Refusal",
     "Replica",
     "ReplicaDiff",
     "ReplicaEndpoint",
@@ -50,6 +68,7 @@ __all__ = [
     "RouterError",
     "StatusBody",
     "StreamConfig",
+    "Verdict",
     "__version__",
     "build_router_app",
     "open_router",

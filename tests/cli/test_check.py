@@ -1,4 +1,4 @@
-"""``trio-router check``: what it says and how it exits, with real replicas to ask."""
+"""``trio-router check``: its output and exit status, with real replicas to probe."""
 
 from __future__ import annotations
 

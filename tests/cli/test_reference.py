@@ -16,7 +16,7 @@ from trio_router.core.config.shape import SECRETS
 def rows() -> dict[str, dict[str, tuple[str, str]]]:
     """table -> key -> (default, meaning)."""
     tables = {}
-    for part in reference().split("#### ")[1:]:
+    for part in reference().split("## ")[1:]:
         title, *lines = part.splitlines()
         found = [re.fullmatch(r"\| `(\w+)` \| (.+?) \| (.+) \|", line) for line in lines]
         tables[title.strip("`")] = {match[1]: (match[2], match[3]) for match in found if match}

@@ -1,4 +1,4 @@
-"""``trio-router serve`` that cannot start says why in one line, and with which exit status."""
+"""``trio-router serve`` that cannot start prints the reason in one line, and its exit status."""
 
 from __future__ import annotations
 

@@ -82,11 +82,15 @@ def pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
 
 
 def make_registry(count: int = 2, *, healthy: bool = True, **config: Any) -> ReplicaRegistry:
-    """``http://r0`` and so on. ``primary`` names the index of a primary; the rest goes to `RouterConfig`."""
+    """``http://r0`` and so on. ``primary`` names the index of a primary, ``default_capacity`` is the dialect's.
+
+    The rest goes to `RouterConfig`.
+    """
     primary = config.pop("primary", None)
     each = config.pop("each", {})
+    default_capacity = config.pop("default_capacity", 1)
     endpoints = tuple(ReplicaEndpoint(f"http://r{i}", primary=i == primary, **each) for i in range(count))
-    registry = ReplicaRegistry(RouterConfig(replicas=endpoints, **config))
+    registry = ReplicaRegistry(RouterConfig(replicas=endpoints, **config), default_capacity=default_capacity)
     if healthy:
         for replica in registry.replicas:
             heal(registry, replica)

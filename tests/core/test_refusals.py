@@ -1,4 +1,4 @@
-"""Heads and values that are refused, or made harmless, before they reach anybody who would stumble over them."""
+"""Heads and values that are refused, or made harmless, before they reach code that would fail on them."""
 
 from __future__ import annotations
 

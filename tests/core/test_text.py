@@ -1,4 +1,4 @@
-"""What strangers say cannot do anything to a terminal."""
+"""Text of untrusted peers cannot control a terminal."""
 
 from __future__ import annotations
 

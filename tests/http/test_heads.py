@@ -113,7 +113,7 @@ async def test_slow_head_is_cut_at_the_handshake_timeout(sent: bytes) -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET_HEALTH[:10], GET_HEALTH, GET_HEALTH + b"more", b"\x00" * 100])
 async def test_client_that_leaves_is_forgotten(sent: bytes) -> None:
-    """By RST or FIN, on both ports, before or behind its head: nothing of it reaches the others."""
+    """By RST or FIN, on both ports, before or after its head: nothing of it reaches the others."""
     async with running(ANYWHERE, http_get=always_well, status_port=0) as router:
         for port in (router.port, router.status_port):
             for reset in (True, False):

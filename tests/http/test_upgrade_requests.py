@@ -53,7 +53,7 @@ WRONG = {
 
 @asynccontextmanager
 async def counting_server() -> AsyncIterator[tuple[str, list[trio.SocketStream]]]:
-    """A replica that only counts who connects: its URL, and its connections."""
+    """A replica that only counts connections: its URL, and its connections."""
     came: list[trio.SocketStream] = []
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -139,7 +139,7 @@ async def test_expect_stays_here() -> None:
 
 
 async def test_a_third_party_replica_takes_the_largest_request() -> None:
-    """The limits leave room for what the router adds, so no correct request is refused behind it for its size."""
+    """The limits allow for what the router adds, so no replica refuses a correct request for its size."""
     chain = b"X-Forwarded-For: " + b"a" * (8000 - len("X-Forwarded-For") - 2)
     offer = b"Sec-WebSocket-Protocol: " + b", ".join(b"p%04d" % number for number in range(1100))
     largest = changed(OWN, b"\r\n".join([OWN, chain, offer, *[b"X: y"] * 93])).replace(

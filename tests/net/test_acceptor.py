@@ -25,13 +25,15 @@ class Guests:
 
     def __init__(self) -> None:
         self.came: list[tuple[socket.socket, str]] = []
+        self.ports: list[int] = []
         self._more = trio.Event()
         self._ends = contextlib.ExitStack()
 
     def connect(self, address: tuple[str, int]) -> socket.socket:
         return self._ends.enter_context(socket.create_connection(address))
 
-    def welcome(self, sock: socket.socket, client: str) -> None:
+    def welcome(self, sock: socket.socket, client: str, port: int) -> None:
+        self.ports.append(port)
         self.came.append((self._ends.enter_context(sock), client))
         self._more.set()
 
@@ -88,6 +90,7 @@ async def test_connections_are_handed_over_as_the_relay_wants_them(
     nursery.start_soon(accept, listening, poller, guests.welcome)
     clients = [guests.connect(address) for _ in range(3)]
     await guests.count(3)
+    assert guests.ports == [client.getsockname()[1] for client in clients]
     for client, (sock, ip) in zip(clients, guests.came, strict=True):
         assert ip == "127.0.0.1"
         assert not sock.getblocking()
@@ -109,7 +112,7 @@ async def test_a_crowd_that_connected_before_is_accepted_to_the_last(
 
 @pytest.fixture
 def logs_with(poller: Poller, guests: Guests, nursery: trio.Nursery) -> Callable[[int], Awaitable[list[EventDict]]]:
-    """What is logged until one guest is welcomed, after two accepts failed with this error."""
+    """What is logged until one connection is accepted, after two accepts failed with this error."""
 
     async def run(fault: int) -> list[EventDict]:
         listening = await listening_socket()

@@ -28,7 +28,7 @@ async def ends(poller: Poller, nursery: trio.Nursery) -> tuple[socket.socket, so
     accepted: list[socket.socket] = []
     came = trio.Event()
 
-    def welcome(connection: socket.socket, _: str) -> None:
+    def welcome(connection: socket.socket, _: str, port: int) -> None:
         accepted.append(connection)
         came.set()
 
@@ -107,7 +107,7 @@ async def test_reading_moves_what_is_acknowledged_and_nothing_else_does(
 async def test_a_client_that_reads_slowly_lives_and_one_that_stops_is_dead(
     near: socket.socket, far: socket.socket, poller: Poller
 ) -> None:
-    """Its pings' answers wait behind all that it has not read; no byte comes from it."""
+    """Pings to it wait for all that it has not read; no byte comes from it."""
     connection = TcpConnection(near, Side.CLIENT, poller)
     verdicts, start = [], connection.keepalive.last_received_at
     fill(connection)

@@ -135,7 +135,7 @@ async def test_wake_gives_a_result_and_takes_the_socket_out(poller: Poller, pair
 
 
 async def test_a_step_that_wakes_itself(poller: Poller, pair: Pair) -> None:
-    """What it returns or raises comes before what it was woken with: only one of them can be told."""
+    """What it returns or raises takes precedence over what it was woken with: only one can be the result."""
     here, there = pair
     there.send(b"x")
 
@@ -181,7 +181,7 @@ async def test_a_step_that_wakes_another_one(
 async def test_a_busy_socket_starves_nobody(
     poller: Poller, make_pair: Callable[[], Pair], nursery: trio.Nursery
 ) -> None:
-    """Level-triggered, one step a turn: who has more to read is served again after the others."""
+    """Level-triggered, one step a turn: a socket with more to read is served again after the others."""
     count = EVENTS_PER_TURN * 2 + 1
     calls: list[int] = []
 
@@ -296,12 +296,12 @@ def end_all(there: list[socket.socket]) -> None:
 async def test_many_that_end_at_once_are_told_a_few_in_a_turn_and_others_are_served_in_between(
     make_pair: Callable[[], Pair], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clearing up costs a task far more than a step; whoever goes on must not wait for all of it."""
+    """Cleaning up costs a task far more than a step; sockets that go on must not wait for all of it."""
     monkeypatch.setattr("trio_router.net.poller.ENDS_PER_TURN", 4)
     count = 100
     pairs = [make_pair() for _ in range(count)]
     ended: list[int] = []
-    seen: list[int] = []  # how many had been told of their end when the one that goes on was served
+    seen: list[int] = []  # how many ends had been reported when the one that goes on was served
     here, there = make_pair()
 
     async def wait_for_end(number: int) -> None:

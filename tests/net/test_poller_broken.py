@@ -62,7 +62,7 @@ async def test_who_was_served_in_a_turn_that_broke_can_be_woken(
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
         there.send(b"x")
-        while not poller.broken_turns:  # noqa: ASYNC110  told by no event
+        while not poller.broken_turns:  # noqa: ASYNC110  no event reports it
             await trio.sleep(0.001)
     poller.wake(here.fileno(), "woken")
     await wait_all_tasks_blocked()

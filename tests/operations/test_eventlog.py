@@ -17,6 +17,7 @@ class Session:
     """As much of an open session as a sink may ask for."""
 
     id, client, opened_at, key, phase, replica = "ab-1", "10.0.0.1", 0.0, "user-7", Phase.STREAMING, "gpu-a"
+    port = 40000
     tries: tuple[FailedAttempt, ...] = ()
 
     def traffic(self) -> tuple[Traffic, Traffic]:
@@ -48,6 +49,7 @@ def test_the_beginning_and_the_end_of_a_session() -> None:
             "log_level": "info",
             "session": "ab-1",
             "client": "10.0.0.1",
+            "client_port": 40000,
             "replica": "gpu-a",
         }
     ]
@@ -60,6 +62,7 @@ def test_the_beginning_and_the_end_of_a_session() -> None:
             "log_level": "info",
             "session": "ab-1",
             "client": "10.0.0.1",
+            "client_port": 40000,
             "key": "user-7",
             **outcome.fields(),
         }

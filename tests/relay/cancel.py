@@ -121,6 +121,7 @@ class Trial:
         assert services.session_table.opened_total == sum(services.session_table.outcomes.values()) == 1
         assert [replica.held for replica in services.registry.replicas] == [0] * len(services.registry.replicas)
         assert services.poller.waiting == 0
+        assert services.relay_parts.unplaced.held == 0
         assert not services.admission.queue.waiters
 
 

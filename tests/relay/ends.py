@@ -70,8 +70,9 @@ class Offers:
 
     def offer(self, found: Connection | End | Exception) -> None:
         if isinstance(found, Connection):
-            found = Attempt(Slot(Replica(ReplicaEndpoint("http://replica")), 1), found)
-        self._send.send_nowait(found)
+            self._send.send_nowait(Attempt(Slot(Replica(ReplicaEndpoint("http://replica")), 1), found))
+        else:
+            self._send.send_nowait(found)
 
     @property
     def left(self) -> int:

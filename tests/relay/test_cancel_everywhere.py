@@ -116,6 +116,44 @@ async def test_a_session_that_finds_no_replica(memory: bool) -> None:
         assert await everywhere(replicas, hopeless_session, memory=memory) > 10
 
 
+async def overloading_session(trial: Trial, client: FarEnd) -> None:
+    """It holds more than all may hold together, while it waits."""
+    registry = trial.services.registry
+    slot = registry.reserve(now=trio.current_time())
+    assert slot is not None
+    try:
+        await client.text(INIT)
+        assert b"queue_status" in bytes((await client.hear()).data)
+        await client.binary(bytes(5000))
+        await client.hears_error("gpu_unavailable")
+        await client.hears_close(1013, "overloaded")
+    finally:
+        registry.release(slot, now=trio.current_time())
+
+
+@BOTH_LEGS
+async def test_a_session_that_holds_too_much(memory: bool) -> None:
+    async with replica_servers(1) as replicas:
+        limits = {"unplaced_bytes": 2000}
+        assert await everywhere(replicas, overloading_session, memory=memory, limits=limits) > 10
+
+
+async def dropped_session(trial: Trial, client: FarEnd) -> None:
+    """Two replicas drop TCP at what it says, and so does the router."""
+    await client.text(b"poison")
+    for _ in range(2):
+        replica = await trial.replicas.accepted()
+        await replica.hears(Opcode.TEXT, b"poison")
+        await replica.vanish()
+    await client.hears_end()
+
+
+@BOTH_LEGS
+async def test_a_session_that_is_dropped_as_its_replicas_dropped_it(memory: bool) -> None:
+    async with replica_servers(2) as replicas:
+        assert await everywhere(replicas, dropped_session, memory=memory, dialect="opaque") > 15
+
+
 # A whole router
 
 

@@ -59,7 +59,9 @@ async def test_a_dialect_that_explodes_at_every_turn_still_leaves_no_connection(
         monkeypatch.setattr(FastVideoConversation, "classify_reply", explode)
         monkeypatch.setattr(FastVideoConversation, "error", explode)
         await replica.text(b"anything")
+        await scene.client.hears_close(1011, "internal_error")
         await scene.client.hears_end()
+        await replica.hears_close(1001, "router failed")
         await replica.hears_end()
         await scene.crashed()
 

@@ -40,6 +40,28 @@ def same(case: str, verdict: Verdict) -> Verdict:
     return ("OK" if case in RACES and behavior == "NON-STRICT" else behavior), close, code
 
 
+#: Verdicts from the best to the worst, as Autobahn's report colours them.
+RANKS = ("OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED", "WRONG CODE", "UNCLEAN", "FAILED BY CLIENT", "FAILED")
+
+
+def worse(case: str, direct: Verdict, routed: Verdict) -> bool:
+    """Whether the router makes it worse. Its own close code, where the server would have dropped TCP, does not."""
+    before, after = same(case, direct), same(case, routed)
+    return any(RANKS.index(after[i]) > RANKS.index(before[i]) for i in (0, 1))
+
+
+async def test_a_server_that_drops_tcp_at_every_offence_fares_no_worse_through_the_router(tmp_path: Path) -> None:
+    async with script("server_dropping.py") as (_, url), router_process(tmp_path, url) as (router, port):
+        direct = await verdicts(url)
+        routed = await verdicts(f"http://127.0.0.1:{port}")
+        assert not [line for line in router.lines if "session crashed" in line or "unhealthy" in line]
+    assert len(direct) > 500
+    assert not [case for case, verdict in direct.items() if "FAILED" in verdict]
+    assert direct.keys() == routed.keys()
+    suffering = {case: (direct[case], routed[case]) for case in direct if worse(case, direct[case], routed[case])}
+    assert not suffering, suffering
+
+
 async def test_same_verdicts_through_the_router(tmp_path: Path) -> None:
     async with script("server_echo.py") as (_, url), router_process(tmp_path, url) as (router, port):
         direct = await verdicts(url)

@@ -156,7 +156,8 @@ async def test_an_embedder_hears_of_the_router_only_if_it_asks(tmp_path: Path, w
 
 @pytest.mark.parametrize("arguments", [["--version"], ["serve", "--help"], ["--help"]])
 async def test_a_question_about_the_command_does_not_load_the_web_framework(arguments: list[str]) -> None:
-    program = "import sys; from trio_router.cli.main import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    run = "from trio_router.cli.main import main; main(sys.argv[1:], standalone_mode=False)"
+    program = f"import sys; {run}; print(*sys.modules)"
     done = await trio.run_process([sys.executable, "-c", program, *arguments], capture_stdout=True)
     loaded = done.stdout.decode().splitlines()[-1].split()
     assert "trio_router.cli.main" in loaded

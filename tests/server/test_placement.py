@@ -139,6 +139,7 @@ async def test_no_healthy_replica_is_told_after_the_handshake() -> None:
     with refusing_port() as url:
         settings: dict[str, Any] = {"dialect": "fastvideo", "queue": {"outage_seconds": 0}}
         async with running(url, healthy=False, **settings) as router, viewer(router.port) as client:
+            # It is told at once, before it says anything.
             words, closed = await last_words(client)
             message = "router: no healthy replica available"
             assert words == [{"type": "error", "code": "gpu_unavailable", "message": message, "retryable": True}]

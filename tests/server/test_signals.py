@@ -17,7 +17,7 @@ from tests.server.test_hypercorn import hypercorn
 
 #: Above the five seconds after which quart-trio ends what runs in its nursery.
 DRAIN_SECONDS = 7.0
-CUSTOMARY = [signal.SIGHUP, signal.SIGUSR1]
+CUSTOMARY = [signal.SIGUSR1]
 
 
 @pytest.mark.parametrize("number", CUSTOMARY)

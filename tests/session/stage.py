@@ -6,7 +6,7 @@ Only the sockets are played: `Stage.client` is a client's far end, `Actor` a rep
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import trio.testing
 
 from tests.session.ends import ASSIGNED, INIT, FarEnd, Message
 from trio_router.core.config import ReplicaEndpoint, RouterConfig
+from trio_router.core.dialects import Dialect
 from trio_router.core.errors import DialError
 from trio_router.core.http.head import RequestHead, parse_head
 from trio_router.core.http.upgrade import Upgrade
@@ -35,10 +36,16 @@ class Actor:
         self.record = record
         self.dials: list[float] = []
         self._answers: list[DialError] = []
+        self._answer: DialError | None = None
+        self.held_up: trio.Event | None = None  # dials wait for it, if there is one
         self._send, self._receive = trio.open_memory_channel[FarEnd](1000)
 
     def refuse(self, *errors: DialError) -> None:
         self._answers += errors
+
+    def answer_all(self, error: DialError | None) -> None:
+        """Fail every dial like this from now on; None: accept again."""
+        self._answer = error
 
     async def accepted(self) -> FarEnd:
         """The next session that was dialled here."""
@@ -60,6 +67,8 @@ class Actor:
         self.dials.append(trio.current_time())
         if self._answers:
             raise self._answers.pop(0)
+        if self._answer is not None:
+            raise self._answer
         near, far = trio.testing.memory_stream_pair()
         self._send.send_nowait(FarEnd(far, masks=False))
         return Connected(StreamConnection(near, Side.REPLICA), None, [])
@@ -71,14 +80,19 @@ class _Connector:
 
     async def connect(self, endpoint: ReplicaEndpoint, upgrade: Upgrade) -> Connected:
         await trio.lowlevel.checkpoint()
-        return self._actors[endpoint.url].dialled()
+        actor = self._actors[endpoint.url]
+        if actor.held_up is not None:
+            await actor.held_up.wait()
+        return actor.dialled()
 
 
 class Stage:
     """A router without sockets and probes. ``actors`` in the order of the configuration."""
 
-    def __init__(self, config: RouterConfig, nursery: trio.Nursery) -> None:
-        services = make_services(config)
+    def __init__(
+        self, config: RouterConfig, nursery: trio.Nursery, dialects: Mapping[str, Dialect] | None = None
+    ) -> None:
+        services = make_services(config, dialects=dialects)
         self.config = config
         self.actors = [Actor(replica) for replica in services.registry.replicas]
         connector: Any = _Connector({actor.record.url: actor for actor in self.actors})
@@ -145,12 +159,17 @@ class Stage:
     def at_rest(self) -> bool:
         """Nothing is held, waited for or open."""
         taken = any(replica.held for replica in self.registry.replicas)
-        return not (taken or len(self.services.admission.queue) or self.services.session_table.open)
+        held = self.services.relay_parts.unplaced.held
+        return not (taken or held or len(self.services.admission.queue) or self.services.session_table.open)
 
 
 @asynccontextmanager
 async def staged(
-    replicas: int | Sequence[ReplicaEndpoint] = 1, *, healthy: bool = True, **settings: Any
+    replicas: int | Sequence[ReplicaEndpoint] = 1,
+    *,
+    healthy: bool = True,
+    dialects: Mapping[str, Dialect] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
     """A stage with replicas ``http://r0`` … of one session each; ends all that runs on it, and all must be given back."""
     endpoints = (
@@ -158,7 +177,7 @@ async def staged(
     )
     config = RouterConfig(replicas=tuple(endpoints), **settings)
     async with trio.open_nursery() as nursery:
-        stage = Stage(config, nursery)
+        stage = Stage(config, nursery, dialects)
         # In virtual time nothing takes so long: what hangs fails at once.
         with stage.services.poller, trio.fail_after(10_000):
             nursery.start_soon(stage.services.timers.run)

@@ -1,4 +1,4 @@
-"""``trio-router check``: what is wrong with a configuration, what it would run, and how its replicas answer."""
+"""``trio-router check``: the mistakes in a configuration, what it would run, and how its replicas answer. Runs no router."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import yaml
 
 from trio_router.cli.settings import load_file
 from trio_router.core.config import ConfigFile, RouterConfig, config_schema, file_shape
+from trio_router.core.dialects import make_dialect, shared_probe_path
 from trio_router.core.errors import ConfigError, Problem, StartError
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.replicas.replica import Replica
 from trio_router.net.tls import client_tls, replica_tls
 from trio_router.replicas.probes import probe_once
 
-#: For looking up all hosts. A resolver that does not answer is told by the probes.
+#: Time limit for resolving all hosts. A resolver that does not answer shows in the probes.
 RESOLVE_SECONDS: Final = 10.0
 
 
 def run_check(path: str | None, *, probe: bool = False, dump: bool = False, schema: bool = False) -> int:
-    """The whole command: print, and return the exit status. What is wrong goes to standard error; the verdict comes last."""
+    """Run the command: print, and return the exit status. Mistakes go to standard error; the verdict is the last line."""
     if schema:
         click.echo(json.dumps(config_schema(), indent=2))
         return 0
@@ -99,13 +100,13 @@ def describe_config(config: RouterConfig) -> str:
 
 
 def dump_config(config: RouterConfig) -> str:
-    """The whole configuration as a file, every default written out. Secrets are shown as ``***``, which no file may hold."""
+    """The whole configuration as YAML, every default included. Secrets are shown as ``***``, which no file may contain."""
     text: str = yaml.safe_dump(file_shape(config), sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
 def verdict(problems: int, warnings: int) -> str:
-    """The last line."""
+    """The last line of the output: the numbers of problems and warnings."""
     doubts = f", {_count(warnings, 'warning')}" if warnings else ""
     return (_count(problems, "problem") if problems else "configuration is good") + doubts
 
@@ -115,7 +116,7 @@ def _count(number: int, what: str) -> str:
 
 
 async def unresolvable(found: ConfigFile) -> list[Problem]:
-    """A warning for each replica whose host has no address here and now."""
+    """A warning for each replica whose host cannot be resolved on this machine."""
     problems = []
     with trio.move_on_after(RESOLVE_SECONDS):
         for index, replica in enumerate(found.config.replicas):
@@ -132,10 +133,11 @@ async def unresolvable(found: ConfigFile) -> list[Problem]:
 
 
 async def probe_replicas(config: RouterConfig) -> tuple[str, int]:
-    """Ask every replica once. Returns (a line for each, how many gave no good answer)."""
+    """Probe every replica once. Returns (one line for each, the number without a good answer)."""
     registry = ReplicaRegistry(config)
     with trio.move_on_after(config.health_check_timeout_seconds * 2 + 1):
-        await probe_once(registry, config)
+        dialects = [make_dialect(stream.dialect or config.dialect) for stream in config.streams]
+        await probe_once(registry, config, probe_path=shared_probe_path(config, dialects))
     return "\n".join(_row(replica) for replica in registry.replicas), sum(
         replica.health.last_ok_at is None for replica in registry.replicas
     )

@@ -1,4 +1,4 @@
-"""The command line: ``trio-router serve | check | demo``.
+"""The command line: ``trio-router serve | check | demo | docs``.
 
 Exit status: 0 done; 1 it could not run, or (``check --probe``) a replica did not answer; 2 the configuration or the
 command line is wrong. A user's mistake gets one clear line for each thing that is wrong, never a traceback.
@@ -22,7 +22,7 @@ from trio_router.core.errors import ConfigError, StartError
 if TYPE_CHECKING:
     from trio_router.core.config import RouterConfig
 
-# What a command needs is imported by it: all of it takes half a second, which nobody wants to wait for `--version`.
+# Each command imports what it needs: importing everything takes half a second, too long for `--version`.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def takes_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the file both ways, and hand over its ``path``; without one, the one that the variable names."""
+    """Let a command take the file as argument or option; it is called with ``path``, or None to use the variable's file."""
 
     @click.argument("file", required=False)
     @click.option(
@@ -91,6 +91,18 @@ def check(path: str | None, probe: bool, dump: bool, schema: bool) -> None:
 
 
 @main.command()
+@click.argument("page", required=False)
+def docs(page: str | None) -> None:
+    """Print a page of the documentation, or the list of all pages."""
+    from trio_router.cli.docs import print_page, print_pages
+
+    if page is None:
+        print_pages()
+    else:
+        print_page(page)
+
+
+@main.command()
 @click.option(
     "--port",
     default=9000,
@@ -116,6 +128,20 @@ def demo(port: int, replicas: int, once: bool, out: Path) -> None:
     configure_logs(LogConfig(level="warning" if once else "info"))
 
     sys.exit(demo_command(port=port, replicas=replicas, once=once, out=out))
+
+
+@main.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def diff(old: str, new: str, as_json: bool) -> None:
+    """Print what a reload from the file OLD to the file NEW would change. Needs no router.
+
+    Exit status: 0 a running router can take it over; 1 a restart is needed; 2 one of the files is wrong.
+    """
+    from trio_router.cli.diff import run_diff
+
+    sys.exit(run_diff(old, new, as_json=as_json))
 
 
 def _calm_the_collector() -> None:

@@ -1,8 +1,8 @@
-"""The reference of all configuration keys, in Markdown, made from the models. README.md holds a copy; a test compares.
+"""The reference of all configuration keys, in Markdown, made from the models. The docs hold a copy; a test compares.
 
-    python -m trio_router.cli.reference README.md
+    python -m trio_router.cli.reference
 
-writes it between the README's two marks.
+writes it between the two marks of trio_router/docs/reference/configuration.md.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from trio_router.core.config.shape import SECRETS, model_in
 BEGIN: Final = "<!-- configuration reference: generated, do not edit -->"
 END: Final = "<!-- end of the configuration reference -->"
 
+PAGE: Final = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
+
 _BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log", "admin")
 
 
 def reference() -> str:
-    """Every key with meaning, default and trap, in one table for each block."""
+    """A Markdown table for each block: every key with its meaning, its default and its trap."""
     flat = {field: key for key, field in HEALTH_CHECK.items()}
     fields = RouterConfig.model_fields
     own = {
@@ -46,7 +48,7 @@ def reference() -> str:
 
 
 def _fields(name: str, parent: type[BaseModel] = RouterConfig) -> dict[str, FieldInfo]:
-    """The keys of a block, with those that name a file for a secret."""
+    """The keys of a block, including those that name a file for a secret."""
     model = model_in(parent.model_fields[name].annotation)
     assert model is not None
     found: dict[str, FieldInfo] = {}
@@ -58,7 +60,7 @@ def _fields(name: str, parent: type[BaseModel] = RouterConfig) -> dict[str, Fiel
 
 
 def _table(title: str, fields: dict[str, FieldInfo]) -> str:
-    rows = [f"#### {title}", "", "| key | default | meaning |", "|---|---|---|"]
+    rows = [f"## {title}", "", "| key | default | meaning |", "|---|---|---|"]
     rows += [f"| `{name}` | {_default(field)} | {_meaning(field)} |" for name, field in fields.items()]
     return "\n".join(rows)
 
@@ -80,11 +82,11 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def write_into(path: Path) -> None:
-    """Replace what stands between the marks of a Markdown file."""
+    """Replace the text between the two marks of a Markdown file."""
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     path.write_text(f"{before}{BEGIN}\n\n{reference()}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write_into(Path(sys.argv[1]))
+    write_into(Path(sys.argv[1]) if sys.argv[1:] else PAGE)

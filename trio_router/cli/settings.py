@@ -1,4 +1,4 @@
-"""Where a configuration comes from: a file, and a few variables of the environment that win over it."""
+"""Where a configuration comes from: a file, and a few environment variables that override it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trio_router.core.config import ConfigFile, RouterConfig, read_config
 from trio_router.core.errors import ConfigError, Problem
 
 CONFIG_VARIABLE: Final = "TRIO_ROUTER_CONFIG"
-#: variable -> key of the ``router:`` block
+#: Environment variable -> key of the ``router:`` block.
 VARIABLES: Final = {"TRIO_ROUTER_HOST": "host", "TRIO_ROUTER_PORT": "port"}
 LOG_LEVEL_VARIABLE: Final = "TRIO_ROUTER_LOG_LEVEL"
 
 
 def load_config(path: str | None = None, *, environ: Mapping[str, str] | None = None) -> RouterConfig:
-    """The configuration of `load_file`.
+    """The configuration of `load_file`, without its warnings.
 
     Raises:
         ConfigError: with every mistake at once.

@@ -1,4 +1,4 @@
-"""What can go wrong that a caller should tell apart. Each says whose fault it was and whether trying again may help."""
+"""The errors that a caller should distinguish. Each names whose fault it was and whether trying again may help."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-#: `OSError.errno` of what this process lacks itself: descriptors or memory. Nobody else is to blame for it.
+#: `OSError.errno` when this process itself lacks descriptors or memory. No peer is to blame.
 OWN_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class RouterError(Exception):
-    """Base of what this package raises on purpose."""
+    """Base of the exceptions that this package raises deliberately."""
 
 
 class Place(NamedTuple):
-    """Where in a file: line and column, both from 1."""
+    """A position in a file: line and column, both from 1."""
 
     line: int
     column: int
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake, or one doubt. ``text`` begins with the path of the key; ``place`` is None for what is in no file."""
+    """One mistake or warning. ``text`` begins with the path of the key; ``place`` is None for what is not from a file."""
 
     text: str
     place: Place | None = None
@@ -58,7 +58,7 @@ class ConfigError(RouterError, ValueError):
 
     @property
     def count(self) -> str:
-        """How many mistakes, in words."""
+        """The number of mistakes as text: "1 problem", "3 problems"."""
         return "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
 
 
@@ -77,9 +77,9 @@ class StartError(RouterError, OSError):
 class DialError(RouterError):
     """A replica did not take a connection. The text is for operators and may name addresses; it never goes to a client.
 
-    ``refused``: it answered and said no: it is up, but busy. ``status`` is the HTTP status that it answered the upgrade
-    with, if it did. ``reached``: the client's request had reached it, so what the client said may be the cause.
-    ``timed_out``: it gave no answer in time. ``own``: the router's own trouble (no file descriptors), not the replica's.
+    ``refused``: it answered, but is busy. ``status``: the HTTP status of its answer to the upgrade, if there was one.
+    ``reached``: the client's request had reached it, so what the client sent may be the cause. ``timed_out``: no answer in
+    time. ``own``: the router itself lacks file descriptors or memory; the replica is not at fault.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DialError(RouterError):
         self.reached = reached or status is not None
         self.timed_out = timed_out
         self.own = own
-        #: An HTTP status that is meant for the client (401, 404, …), not a trouble of the replica's own.
+        #: The HTTP status is meant for the client (401, 404, …) and is not a fault of the replica.
         self.is_answer = status is not None and 400 <= status < 500 and not refused
         super().__init__(message)
 
@@ -111,7 +111,7 @@ class HeadTooLarge(RouterError):
 
 
 def own_shortage(exc: BaseException | None) -> OSError | None:
-    """The error of this process's own lack of descriptors or memory that ``exc`` is, contains or was caused by, if any."""
+    """The OSError for this process's own lack of descriptors or memory that ``exc`` is, contains or was caused by; or None."""
     if exc is None:
         return None
     if isinstance(exc, OSError) and exc.errno in OWN_SHORTAGE:

@@ -1,7 +1,7 @@
-"""What happens in a router, told as it happens: one synchronous protocol, for logs, totals, metrics and embedders.
+"""What happens in a router, reported as it happens: one synchronous protocol, for logs, totals, metrics and programs.
 
-A method is called in the moment in which the thing happens. It must return at once and must not raise; what a sink
-does with it is its own business. Nobody else in the project writes log lines about sessions and replicas.
+A method is called at the moment of the event. It must return at once and must not raise. No other module writes log
+lines about sessions and replicas.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A connection that never became a session. ``reason`` is a stable word, counted in ``/status``.
+    """A connection that never became a session. ``reason`` is a stable identifier, counted in ``/status``.
 
-    ``client`` is its address, ``status`` the HTTP status that it was answered with (None: nothing could be said).
+    ``client`` is its address, ``status`` the HTTP status that it was answered with (None: no answer could be sent).
     """
 
     reason: str
@@ -46,7 +46,7 @@ class AdminChange:
 
 
 class Events:
-    """Base of all sinks: does nothing. Override what is wanted."""
+    """Base of all sinks: does nothing. Override the events of interest."""
 
     def session_opened(self, session: OpenSession) -> None:
         """A client was accepted."""
@@ -64,22 +64,22 @@ class Events:
         """Its status changed to ``replica.health.status``; ``error`` says why, if it is for the worse."""
 
     def probe_failed(self, replica: Replica, error: str) -> None:
-        """One probe of it was bad; its status may be unchanged."""
+        """One probe of the replica was bad; its status may be unchanged."""
 
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
-        """It answers probes but failed sessions, and is left out for so long."""
+        """It answers probes but failed sessions, and gets no new ones for ``seconds``."""
 
     def replica_unread(self, replica: Replica, why: str) -> None:
-        """It answers probes, but something it says of itself cannot be read. Told once, until it is another reason."""
+        """It answers probes, but part of its report cannot be read. Reported once for each reason in a row."""
 
     def replica_refusing(self, replica: Replica) -> None:
-        """It began, or ceased (see ``replica.refusing``), to answer every upgrade with a 4xx that others do not give."""
+        """It began, or stopped (see ``replica.refusing``), answering every upgrade with a 4xx that others do not give."""
 
     def replicas_usable(self, usable: bool) -> None:
         """False: no replica is usable any more; True: one is again."""
 
     def queue_changed(self, length: int) -> None:
-        """So many sessions wait now."""
+        """The number of waiting sessions is now ``length``."""
 
     def refused(self, refusal: Refusal) -> None:
         """A connection did not become a session."""
@@ -89,55 +89,68 @@ class Events:
 
 
 class EventFanout(Events):
-    """Tells several sinks, in their order. A sink that raises is reported to ``on_error``, and the others are still told."""
+    """Passes each event to the sinks that override it, in their order.
+
+    A sink that raises is reported to ``on_error``, and the others are still called. Sinks are looked at once, when the
+    fan-out is made: an event that no sink overrides costs a look-up.
+    """
 
     def __init__(self, sinks: Sequence[Events] = (), *, on_error: Callable[[Events, Exception], None]) -> None:
         self.sinks = tuple(sinks)
         self._on_error = on_error
+        self._listeners = {
+            name: tuple((sink, getattr(sink, name)) for sink in self.sinks if _overrides(sink, name))
+            for name in vars(Events)
+            if not name.startswith("_")
+        }
 
     def session_opened(self, session: OpenSession) -> None:
         """See `Events`, as all below."""
-        self._tell(lambda sink: sink.session_opened(session))
+        self._tell("session_opened", session)
 
     def attempt_failed(self, session: OpenSession, attempt: FailedAttempt) -> None:
-        self._tell(lambda sink: sink.attempt_failed(session, attempt))
+        self._tell("attempt_failed", session, attempt)
 
     def session_committed(self, session: OpenSession) -> None:
-        self._tell(lambda sink: sink.session_committed(session))
+        self._tell("session_committed", session)
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
-        self._tell(lambda sink: sink.session_ended(session, outcome))
+        self._tell("session_ended", session, outcome)
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
-        self._tell(lambda sink: sink.replica_changed(replica, error))
+        self._tell("replica_changed", replica, error)
 
     def probe_failed(self, replica: Replica, error: str) -> None:
-        self._tell(lambda sink: sink.probe_failed(replica, error))
+        self._tell("probe_failed", replica, error)
 
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
-        self._tell(lambda sink: sink.replica_ejected(replica, error, seconds=seconds))
+        self._tell("replica_ejected", replica, error, seconds=seconds)
 
     def replica_unread(self, replica: Replica, why: str) -> None:
-        self._tell(lambda sink: sink.replica_unread(replica, why))
+        self._tell("replica_unread", replica, why)
 
     def replica_refusing(self, replica: Replica) -> None:
-        self._tell(lambda sink: sink.replica_refusing(replica))
+        self._tell("replica_refusing", replica)
 
     def replicas_usable(self, usable: bool) -> None:
-        self._tell(lambda sink: sink.replicas_usable(usable))
+        self._tell("replicas_usable", usable)
 
     def queue_changed(self, length: int) -> None:
-        self._tell(lambda sink: sink.queue_changed(length))
+        self._tell("queue_changed", length)
 
     def refused(self, refusal: Refusal) -> None:
-        self._tell(lambda sink: sink.refused(refusal))
+        self._tell("refused", refusal)
 
     def admin_changed(self, change: AdminChange) -> None:
-        self._tell(lambda sink: sink.admin_changed(change))
+        self._tell("admin_changed", change)
 
-    def _tell(self, one: Callable[[Events], None]) -> None:
-        for sink in self.sinks:
+    def _tell(self, name: str, *values: object, **named: object) -> None:
+        for sink, listener in self._listeners[name]:
             try:
-                one(sink)
+                listener(*values, **named)
             except Exception as exc:
                 self._on_error(sink, exc)
+
+
+def _overrides(sink: Events, name: str) -> bool:
+    return getattr(getattr(sink, name), "__func__", None) is not getattr(Events, name)

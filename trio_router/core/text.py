@@ -1,4 +1,4 @@
-"""Texts that come from strangers and go to a terminal, a log or a page."""
+"""Text from untrusted peers, made safe for a terminal, a log or a page. Nothing else about text belongs here."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class KillableReplica:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, or did before it was killed; what `options` say before `run`."""
+        """The port that it listens on, or did before it was killed; the one of `options` before `run`."""
         return self._options.port
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:

@@ -103,7 +103,7 @@ class _DemoReplica:
                 await answer_json(stream, head.method, 200, route())
 
     def _health(self) -> dict[str, Any]:
-        """200 even when full: liveness says nothing about free GPUs."""
+        """200 even when full: liveness does not depend on free GPUs."""
         return {"status": "ok", "sessions": len(self._busy_gpus), "stream_mode": self._options.stream_mode}
 
     def _readiness(self) -> dict[str, Any]:

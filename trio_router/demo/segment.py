@@ -13,7 +13,7 @@ INSTALL_HINT = "pip install 'trio-router[demo]'"
 
 
 class DemoDependencyError(RuntimeError):
-    """A package of the demo extra is missing; the message is one line and says how to install it."""
+    """A package of the demo extra is missing; the message is one line and names the command that installs it."""
 
     def __init__(self, missing: str) -> None:
         super().__init__(f"the demo needs {missing}: {INSTALL_HINT}")

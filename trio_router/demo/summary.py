@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from trio_router.demo.messages import Message
 
-# finished: every prompt was answered and the viewer closed. stream_complete: the replica said so before that.
+# finished: every prompt was answered and the viewer closed. stream_complete: the replica sent that message before.
 Ending = Literal["finished", "stream_complete", "error", "closed", "unreachable"]
 
 
@@ -62,6 +62,19 @@ class _OpenSegment:
     first_media_at: float | None = None
     last_media_at: float = 0.0
 
+    def step(self) -> None:
+        """A step of it is done."""
+        self.steps += 1
+
+    def feed(self, data: bytes, now: float) -> bool:
+        """A piece of its media; returns whether it is the first."""
+        first = self.first_media_at is None
+        if first:
+            self.first_media_at = now
+        self.media.write(data)
+        self.chunks += 1
+        return first
+
 
 class Recorder:
     """Collects one session. `media` holds the bytes of each whole segment, in order."""
@@ -97,7 +110,7 @@ class Recorder:
             case {"type": "ltx2_stream_start", "num_frames": int(frames)}:
                 self._num_frames = frames
             case {"type": "step_complete"} if self._open:
-                self._open.steps += 1
+                self._open.step()
             case {"type": "ltx2_segment_complete"}:
                 self._finish_segment(now)
             case {"type": "ltx2_stream_complete"}:
@@ -111,11 +124,8 @@ class Recorder:
         if segment is None:
             self.ended, self.error = "error", "media that belongs to no segment"
             return
-        if segment.first_media_at is None:
-            segment.first_media_at = now
+        if segment.feed(data, now):
             self._note_first_media(now)
-        segment.media.write(data)
-        segment.chunks += 1
         self._previous_media_at = now
 
     def _note_first_media(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""A viewer without a screen: runs one session, keeps its video as one MP4, and says how it went."""
+"""A viewer without a screen: runs one session, keeps its video as one MP4, and returns a summary."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class _Viewing:
         return True
 
     async def _await_close(self) -> None:
-        """After an error frame, wait for the close: its code says which side ended the session."""
+        """After an error frame, wait for the close: its code shows which side ended the session."""
         while self._recorder.ended == "error":
             await self._receive()
 

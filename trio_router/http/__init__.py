@@ -1,1 +1,1 @@
-"""What comes before frames: the handshake with a client, and ordinary HTTP."""
+"""What precedes frames: the handshake with a client, and ordinary HTTP. No frame is read or written here."""

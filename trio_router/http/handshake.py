@@ -1,12 +1,12 @@
-"""The WebSocket handshake with a client, for requests that were found correct (`core.upgrade_request`).
+"""The WebSocket handshake with a client, for requests that `core.http.upgrade_request` found correct.
 
-An ordinary request is answered straight (`core.upgrade.plain_answer`): that is every browser's and every library's, and
-saves two thirds of the work. trio-websocket answers the unusual ones, and says no where a correct request is refused. Its
-message API is not used.
+An ordinary request is answered directly (`core.http.upgrade.plain_answer`): nearly every browser and library sends one,
+and it saves two thirds of the work. trio-websocket answers unusual requests, and refuses correct ones where the router
+must. Its message API is not used.
 
-trio-websocket works on a `Stream`. It is given one that hands it the request and passes its answer on, so that afterwards
-the connection can be taken over, frames and all, by a connection. Its reader task lives in a nursery that is cancelled when the
-handshake is done, and its objects go with it.
+trio-websocket works on a `Stream`. It is given one that supplies the request and forwards its answer, so that afterwards
+a `Connection` can take over the stream for frames. Its reader task lives in a nursery that is cancelled when the
+handshake is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trio_router.net.connection import RawStream
 
 
 class HeadStream:
-    """A connection of which one HTTP head is read, and nothing of what follows it is lost."""
+    """A stream of which one HTTP head is read; bytes that follow the head are kept in ``early``."""
 
     def __init__(self, base: trio.abc.Stream, *, limit: int) -> None:
         self.base = base
@@ -31,19 +31,19 @@ class HeadStream:
 
     @property
     def head(self) -> bytes:
-        """Up to and with the empty line; empty until `read_head` has read it."""
+        """The head up to and including the empty line; empty until `read_head` has read it."""
         return self._reader.head
 
     @property
     def early(self) -> bytes:
-        """What came after the head."""
+        """The bytes that were read beyond the head."""
         return self._reader.early
 
     async def read_head(self) -> bytes:
-        """Read until the empty line. Empty when the peer ends before it.
+        """Read until the empty line; return the head. Empty if the peer ends the stream before it.
 
         Raises:
-            HeadTooLarge: there was none within ``limit`` bytes.
+            HeadTooLarge: there was no empty line within ``limit`` bytes.
             trio.BrokenResourceError: the connection broke.
         """
         while data := await self.base.receive_some(16 * 1024):
@@ -52,16 +52,16 @@ class HeadStream:
         return self.head
 
     def send_nowait(self, data: bytes) -> int:
-        """Write to the connection what it accepts at once; return how much. TLS cannot be asked, and accepts nothing.
+        """Write what is accepted at once; return the number of bytes. TLS has no such call, and accepts nothing.
 
         Raises:
-            trio.BrokenResourceError: the peer is gone.
+            trio.BrokenResourceError: the connection broke.
         """
         return self.base.send_nowait(data) if isinstance(self.base, RawStream) else 0
 
 
 class _OneRequest(trio.abc.Stream):
-    """Shows one request to trio-websocket, then nothing for ever; what it writes goes to the connection."""
+    """Supplies one request to trio-websocket, then blocks; what is written goes to the connection."""
 
     def __init__(self, base: trio.abc.Stream, request: bytes, give_up: Callable[[], None]) -> None:
         self._base = base
@@ -69,22 +69,22 @@ class _OneRequest(trio.abc.Stream):
         self._give_up = give_up
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The request, once."""
+        """The request at the first call; later calls block until cancelled."""
         if not self._request:
             await trio.sleep_forever()
         request, self._request = self._request, b""
         return request
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """To the connection."""
+        """Write to the connection; see `trio.abc.SendStream.send_all`."""
         await self._base.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Part of the interface."""
+        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """The connection outlives the handshake; but trio-websocket gave up, and its caller would wait for ever."""
+        """Leave the connection open. trio-websocket calls this when it gives up; its caller would wait for ever otherwise."""
         self._give_up()
         await trio.lowlevel.checkpoint()
 
@@ -92,16 +92,16 @@ class _OneRequest(trio.abc.Stream):
 async def accept_client(
     head: HeadStream, request: RequestHead, *, subprotocol: str | None, headers: Headers, seconds: float
 ) -> bool:
-    """Answer the upgrade request that ``head`` has read, which must be a correct one, with a 101.
+    """Answer the upgrade request in ``head``, which must be correct, with a 101.
 
-    False: the client did not take the answer within ``seconds``.
+    Returns False if the client did not accept the answer within ``seconds``.
 
     Raises:
-        trio.BrokenResourceError: the client is gone.
+        trio.BrokenResourceError: the connection broke.
     """
     answer = plain_answer(request, subprotocol, headers)
     if answer is not None and (sent := head.send_nowait(answer)) == len(answer):
-        return True  # nearly always, and a cancel scope costs more than all of it
+        return True  # nearly always, and a cancel scope costs more than the rest
     with trio.move_on_after(seconds):
         if answer is not None:
             await head.base.send_all(answer[sent:])
@@ -113,7 +113,7 @@ async def accept_client(
 
 
 async def reject_client(head: HeadStream, status: int, *, seconds: float, headers: Headers | None = None) -> None:
-    """Answer the upgrade request that ``head`` has read, which must be a correct one, with a status that is no 101."""
+    """Answer the upgrade request in ``head``, which must be correct, with another status than 101."""
     with trio.move_on_after(seconds):
         await _by_trio_websocket(head, lambda asked: asked.reject(status, extra_headers=headers))
 
@@ -130,6 +130,6 @@ async def _by_trio_websocket(head: HeadStream, answer: Callable[[WebSocketReques
             await answer(request)
             answered = True
             nursery.cancel_scope.cancel()
-    except* ConnectionClosed:  # its word for a broken connection
+    except* ConnectionClosed:  # its exception for a broken connection
         answered = False
     return answered

@@ -1,7 +1,7 @@
-"""Ordinary HTTP on the stream port: hypercorn's own server on a connection that was accepted and peeked into here.
+"""Ordinary HTTP on the stream port: hypercorn's server on a connection that was accepted, and partly read, here.
 
-hypercorn is driven by its TCPServer, which is not documented for this use; pyproject.toml therefore pins its minor
-version, and tests/http/test_plain_http.py asks everything that is relied on here of a real connection.
+hypercorn is driven by its TCPServer, which is not documented for this use. pyproject.toml therefore pins its minor
+version, and tests/http/test_plain_http.py checks over a real connection everything that this module relies on.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-#: A client of ordinary HTTP that accepts nothing for so long is dropped.
+#: A client of ordinary HTTP that accepts nothing for this long is dropped.
 SEND_SECONDS: Final = 5.0
 
 ASGIApp = Callable[..., Awaitable[None]]
 
 
 class PeekedStream(trio.abc.Stream):
-    """A connection whose first bytes were read already; they are given out again."""
+    """A stream whose first bytes were read already; they are returned again before others."""
 
     def __init__(self, base: trio.abc.Stream, peeked: bytes) -> None:
         self._base = base
@@ -31,25 +31,25 @@ class PeekedStream(trio.abc.Stream):
         self.socket = getattr(transport, "socket", None)  # hypercorn asks it for both addresses
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """What was peeked, then what comes."""
+        """The peeked bytes, then the stream's."""
         if self._peeked:
             data, self._peeked = self._peeked, b""
             return data
         return bytes(await self._base.receive_some(max_bytes))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """To the connection. hypercorn shields its sends, without a deadline of its own."""
+        """Write to the connection, within `SEND_SECONDS`: hypercorn shields its sends and sets no deadline."""
         with trio.move_on_after(SEND_SECONDS) as patience:
             await self._base.send_all(data)
         if patience.cancelled_caught:
             raise trio.BrokenResourceError("the client does not read")
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Part of the interface."""
+        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
         await self._base.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """Half-close, where the connection can."""
+        """Send an end of stream, if the connection supports it."""
         if isinstance(self._base, trio.abc.HalfCloseableStream):
             await self._base.send_eof()
 
@@ -59,12 +59,12 @@ class PeekedStream(trio.abc.Stream):
 
 
 class PlainHttp:
-    """Serves one ASGI app over connections that it is handed; ``hidden`` paths are not found."""
+    """Serves one ASGI app over connections that are passed to it; ``hidden`` paths get a 404."""
 
     def __init__(self, app: ASGIApp, *, hidden: Collection[str] = ()) -> None:
         self._app = ASGIWrapper(_no_early_disconnect(_hide(app, frozenset(hidden)) if hidden else app))
         self._config = Config()
-        # A proxy in front that reuses a connection would send the upgrade as its second request, past our peek.
+        # A proxy in front that reuses a connection would send the upgrade as its second request, which is not inspected here.
         self._config.keep_alive_max_requests = 1
         self._config.accesslog = None
         self._config.include_server_header = False
@@ -86,9 +86,9 @@ def _hide(app: ASGIApp, paths: frozenset[str]) -> ASGIApp:
 
 
 def _no_early_disconnect(app: ASGIApp) -> ASGIApp:
-    """Withhold ``http.disconnect`` behind the last body message.
+    """Withhold ``http.disconnect`` until the last body message was sent.
 
-    hypercorn tells an app of the disconnect inside the app's own last send; quart-trio then cancels itself in the
+    hypercorn sends the app the disconnect inside the app's own last send; quart-trio then cancels itself in the
     middle of it, and the connection is never closed.
     """
 

@@ -1,1 +1,1 @@
-"""Sockets: one poller, one task for all timers, accepting, TLS, connections."""
+"""Sockets: one poller, one task for all timers, accepting, TLS, connections. Nothing in here knows sessions or replicas."""

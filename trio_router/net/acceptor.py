@@ -1,4 +1,7 @@
-"""Listening sockets. What connects is handed over as a bare socket, several in one go and without a task switch."""
+"""Listening sockets: accept connections in batches, without a task switch, and hand them over as bare sockets.
+
+Nothing is read here: what a connection wants is decided by the handler.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from trio_router.operations.logging import get_logger
 
 log = get_logger("trio_router.net.acceptor")
 
-#: Connections that the kernel completes before they are accepted; a burst of reconnects after a restart needs room.
+#: Length of the kernel's accept queue (listen(2)). Large, because all clients reconnect at once after a restart.
 BACKLOG: Final = 4096
-#: Accepted in one go: whoever is connected already is served in between.
+#: Connections accepted in one batch; then sockets that are connected already get their turn.
 ACCEPTS_PER_TURN: Final = 64
-#: For descriptors to become free.
+#: Pause after running out of descriptors or memory, before accepting again.
 OUT_OF_FILES_SECONDS: Final = 0.1
-#: Not the listening socket's: they belong to the connection that would have been next (accept(2), "Error handling").
+#: Errors of the connection that would have been accepted, not of the listening socket (accept(2), "Error handling").
 NEXT_PLEASE: Final = frozenset(
     {
         errno.ECONNABORTED,
@@ -39,23 +42,25 @@ NEXT_PLEASE: Final = frozenset(
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:
-    """Listen on all addresses of ``host``; port 0 is any free one.
+    """Listen on all addresses of ``host``; port 0 picks a free one. One listener for each address.
 
     Raises:
-        StartError: the address cannot be listened on.
+        StartError: the name cannot be resolved, or the address cannot be listened on.
     """
     try:
         return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
-    except (OSError, UnicodeError) as exc:  # UnicodeError: no name that could be looked up
+    except (OSError, UnicodeError) as exc:  # UnicodeError: not a name that can be looked up
         raise StartError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from None
 
 
 async def accept(
-    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str], object]
+    listening: socket.socket, poller: Poller, handle_connection: Callable[[socket.socket, str, int], object]
 ) -> None:
-    """Until cancelled: ``welcome(connection, client's IP address)`` for each connection; it owns it, and must not raise.
+    """Call ``handle_connection(socket, client's IP address, client's port)`` for each connection, until cancelled.
 
-    Owns ``listening``, which must not block. Nor do the connections, which do not wait to fill a segment either.
+    The handler owns the socket and must not raise. The socket is non-blocking, with TCP_NODELAY. ``listening`` must be
+    non-blocking; it is closed at the end. When descriptors or memory run out (`OWN_SHORTAGE`), that is logged and
+    accepting continues after `OUT_OF_FILES_SECONDS`.
     """
 
     def step() -> OSError | None:
@@ -72,7 +77,7 @@ async def accept(
             else:
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                handle_connection(connection, address[0])
+                handle_connection(connection, address[0], address[1])
         return None
 
     try:

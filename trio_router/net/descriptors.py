@@ -1,8 +1,8 @@
-"""File descriptors: how many this process may have, and the ones that are kept for who asks how the router is.
+"""File descriptors: the limit of this process, and the reserve that is kept for health and status requests.
 
-The kernel hands out the lowest free number. So a descriptor just below the limit says that all others are taken, and it
-costs nothing to ask: `is_reserve`. Sessions and dials leave the last `RESERVE` descriptors alone. They remain for
-`/health`, `/readyz` and `/status`, which an operator needs most in just that moment.
+The kernel hands out the lowest free number, so a descriptor just below the limit means that all others are taken;
+`is_reserve` is free of system calls for that reason. Sessions and dials leave the last `RESERVE` descriptors to `/health`,
+`/readyz` and `/status`, which an operator needs most at that moment.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import resource
 import sys
 from typing import Final
 
-#: Descriptors that no session gets, at most; with a small limit a quarter of it.
+#: Descriptors that no session gets; with a small limit, a quarter of the limit.
 RESERVE: Final = 64
 
 
 def raise_file_limit() -> str:
-    """Raise this process's soft limit of open files to its hard limit. Returns the limit, in words for the start line.
+    """Raise this process's soft limit of open files to its hard limit. Returns the limit as text for the start line.
 
-    For programs that the router owns; an embedder's limit is the embedder's.
+    Only for processes that the router owns; a program that embeds it keeps its own limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
@@ -32,17 +32,18 @@ def raise_file_limit() -> str:
 
 
 def is_reserve(fd: int) -> bool:
-    """Whether ``fd`` is one of the last descriptors that this process can have."""
+    """Whether ``fd`` is one of the last `RESERVE` descriptors that this process can have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft != resource.RLIM_INFINITY and fd >= soft - min(RESERVE, soft // 4)
 
 
 def open_standard_files() -> None:
-    """Where 0, 1 or 2 was closed at start, open ``/dev/null`` there: else a client's connection would get that number,
-    and what a library prints to standard error would reach the client.
+    """Open ``/dev/null`` for each of 0, 1 and 2 that was closed at start.
+
+    Otherwise a client's connection would get that number, and what a library prints to standard error would be sent to it.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
-    if sys.stderr is None:  # click and the interpreter's own tracebacks expect one
+    if sys.stderr is None:  # click and the interpreter's tracebacks need one
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  for as long as the process lives

@@ -1,4 +1,4 @@
-"""Waits for thousands of sockets with one task.
+"""One task that waits for thousands of sockets. It knows descriptors and callbacks, not what is read.
 
 `Poller.drive` means exactly
 
@@ -6,13 +6,13 @@
         await trio.lowlevel.wait_readable(fd)
 
 and costs less. Trio registers a socket anew for each wait (its epoll is one-shot) and switches to the waiting task for
-each message: two system calls and about 5 us of Python a message. Here a socket is registered once, in an epoll of our
-own that Trio waits for as a whole, and ``step`` is called straight from the one task that runs `Poller.run`. The task
-that waits in `drive` sleeps until ``step`` has something to tell it: an end, a full sink, an error. It stays the owner:
-cancelling it ends the wait, and what ``step`` raises is raised there.
+each message: two system calls and about 5 us of Python per message. Here a socket is registered once, in a separate
+epoll that Trio waits for as a whole, and ``step`` is called directly by the one task that runs `Poller.run`. The task
+in `drive` sleeps until ``step`` returns a result: an end, a full sink, an error. It remains the owner: cancelling it
+ends the wait, and what ``step`` raises is raised there.
 
-A socket stays registered when nobody waits for it any more: soon somebody will. Only if it becomes readable meanwhile it
-is taken out. So whoever closes a socket that was ever waited for must say so (`Poller.closing`).
+A socket stays registered when its `drive` has returned, because another one usually follows; it is unregistered only if
+it becomes readable meanwhile. So a socket that was ever waited for must be reported by `Poller.closing` before it closes.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ log = get_logger("trio_router.net.poller")
 
 T = TypeVar("T")
 
-#: Sockets served before Trio's other tasks get a turn, at most, and for how long. A read and a write of 1 MiB take some
-#: 0.4 ms; who is not served in one turn is first in the next.
+#: Most sockets served before Trio's other tasks get a turn, and the time limit of such a turn. A read and a write of
+#: 1 MiB take about 0.4 ms. Sockets that were not served in one turn are first in the next.
 EVENTS_PER_TURN: Final = 256
 SECONDS_PER_TURN: Final = 0.004
-#: How soon after a turn that broke the next one is tried: at once would be all that this process does.
+#: Pause after a turn that raised, so that a permanent fault does not take all CPU.
 BROKEN_SECONDS: Final = 0.05
-#: Tasks woken in one turn, at most. What a task then does is not in this module's hands: a session that ends costs
-#: some 250 us, so 8,000 that ended at once kept all others waiting for two seconds. Ends are told apart (`drive`),
-#: because everything else should not wait behind them.
+#: Most tasks woken in one turn. What a woken task does is outside this module: a session that ends costs about 250 us,
+#: so 8,000 ends at once delayed all others by two seconds. Ends have a queue of their own (`drive`), so that nothing
+#: else waits for them.
 TASKS_PER_TURN: Final = 64
 ENDS_PER_TURN: Final = 8
-_HUNG_UP: Final = select.EPOLLRDHUP  # EPOLLHUP and EPOLLERR are always told
+_HUNG_UP: Final = select.EPOLLRDHUP  # EPOLLHUP and EPOLLERR are always reported
 _READABLE: Final = select.EPOLLIN | _HUNG_UP
 
 
 class _Wait:
-    """One `Poller.drive` under way."""
+    """One `Poller.drive` in progress."""
 
     __slots__ = ("end", "fd", "late", "over", "poller", "step", "task", "woken")
 
@@ -60,8 +60,20 @@ class _Wait:
         self.end = end
         self.task = trio.lowlevel.current_task()
         self.woken: object = None  # while its own step was under way
-        self.late = False  # its step is through with it, and the task is told in a later turn
+        self.late = False  # its step has returned, and the task is woken in a later turn
         self.over = False
+
+    def wake(self, result: object) -> None:
+        """Its own step is under way: what that returns or raises has precedence."""
+        self.woken = result
+
+    def set_late(self) -> None:
+        """Its step is through with it; it is told later."""
+        self.late = True
+
+    def set_over(self) -> None:
+        """It is told, or cancelled."""
+        self.over = True
 
     def abort(self, _: object) -> trio.lowlevel.Abort:
         if self.late:  # the result may be bytes that were read, so it must not be lost
@@ -71,26 +83,26 @@ class _Wait:
 
 
 class Poller:
-    """Level-triggered, so one read per turn is enough: a socket that has more is served again, after the others."""
+    """Level-triggered: one read per turn is enough, because a socket with more to read is served again, after the others."""
 
     __slots__ = ("_ends", "_epoll", "_late", "_ready", "_serving", "_waits", "broken_turns", "now")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._ready: list[tuple[int, int]] = []  # events of the last turn that it had no time for; the next one is last
-        self._waits: dict[int, _Wait | None] = {}  # by registered socket; None: nobody waits for it
-        self._serving: _Wait | None = None  # whose step is under way
+        self._ready: list[tuple[int, int]] = []  # events that the last turn had no time for, the next one last
+        self._waits: dict[int, _Wait | None] = {}  # by registered socket; None: no task waits for it
+        self._serving: _Wait | None = None  # the wait whose step is running
         self.broken_turns = 0
-        self._late: deque[tuple[_Wait, outcome.Outcome[Any]]] = deque()  # tasks to be woken, first come first served
-        self._ends: deque[tuple[_Wait, outcome.Outcome[Any]]] = deque()  # and those that will only clear up
-        self.now = 0.0  # Trio's clock at the start of the turn: good enough for deadlines of seconds, and free
+        self._late: deque[tuple[_Wait, outcome.Outcome[Any]]] = deque()  # tasks to be woken, in order
+        self._ends: deque[tuple[_Wait, outcome.Outcome[Any]]] = deque()  # the same for tasks that will only clean up
+        self.now = 0.0  # Trio's clock at the start of the turn: exact enough for deadlines of seconds, and free
 
     def __repr__(self) -> str:
         return f"<Poller waiting={self.waiting}>"
 
     @property
     def waiting(self) -> int:
-        """How many sockets are being waited for."""
+        """Number of sockets that tasks wait for."""
         return sum(wait is not None for wait in self._waits.values())
 
     def __enter__(self) -> Poller:
@@ -101,7 +113,7 @@ class Poller:
         self._epoll.close()
 
     async def run(self) -> None:
-        """Serve `drive` until cancelled. What a step raises is its waiter's; a turn that breaks all the same is tried again."""
+        """Serve `drive` until cancelled. What a step raises, its waiter raises; a turn that raises is logged and retried."""
         try:
             while True:
                 try:
@@ -123,9 +135,10 @@ class Poller:
     def drive(self, fd: int, step: Callable[[], T | None], *, end: object = None) -> Awaitable[T]:
         """Call ``step`` whenever ``fd`` is readable, until it returns something; return that. See the module.
 
-        Of those whose step returned ``end`` (or raised) only a few are told in a turn, because thousands may end at once.
+        Of the tasks whose step returned ``end`` (or raised) only a few are woken per turn, because thousands may end at once.
 
-        To be awaited at once. Not a coroutine of its own: thousands of idle sessions wait in here.
+        Must be awaited at once. A plain function, not a coroutine: thousands of idle sessions wait here, and each would
+        hold a coroutine more.
         """
         waits = self._waits
         if fd not in waits:
@@ -136,9 +149,9 @@ class Poller:
         return trio.lowlevel.wait_task_rescheduled(wait.abort)  # noqa: ASYNC105  the caller awaits it
 
     async def wait_hangup(self, fd: int, result: T) -> T:
-        """Wait until the peer has sent an end of stream or a reset, however much lies unread; return ``result``.
+        """Wait until the peer has sent an end of stream or a reset, even with bytes unread; return ``result``.
 
-        Or return what `wake` or `closing` says. Nothing is read. Nobody can be in `drive` meanwhile, nor come in.
+        Also returns when `wake` or `closing` is called, with their result. Reads nothing. Excludes `drive` of ``fd``.
         """
         waits = self._waits
         if fd not in waits:
@@ -156,15 +169,15 @@ class Poller:
         return told
 
     def wake(self, fd: int, result: object) -> None:
-        """Make the `drive` of ``fd`` return ``result`` now; nothing happens if nobody is in it."""
+        """Make the `drive` of ``fd`` return ``result`` now; no effect if there is none."""
         wait = self._waits.get(fd)
         if wait is not None:
             self._wake(wait, result)
 
     def closing(self, fd: int, result: object = None) -> None:
-        """``fd`` is about to be closed: make its `drive` return ``result``, and forget the socket.
+        """Report that ``fd`` is about to be closed: its `drive` returns ``result``, and the socket is forgotten.
 
-        epoll forgets a closed socket without a word, and the next one may get the same number.
+        epoll drops a closed socket silently, and the next socket may get the same number.
         """
         wait = self._waits.pop(fd, None)
         if wait is not None:
@@ -172,7 +185,7 @@ class Poller:
 
     def _wake(self, wait: _Wait, result: object) -> None:
         if wait is self._serving:  # what its step returns or raises has precedence
-            wait.woken = result
+            wait.wake(result)
         else:
             self._finish(wait, outcome.Value(result))
 
@@ -203,7 +216,7 @@ class Poller:
         self._tell(TASKS_PER_TURN, ENDS_PER_TURN)
 
     def _tell(self, tasks: int, ends: int) -> None:
-        """Wake so many tasks whose steps are through, at most."""
+        """Wake up to ``tasks`` tasks whose steps have returned, and up to ``ends`` of those that only clean up."""
         for queue, most in ((self._late, tasks), (self._ends, ends)):
             while queue and most:
                 most -= 1
@@ -212,9 +225,9 @@ class Poller:
     def _finish_late(
         self, queue: deque[tuple[_Wait, outcome.Outcome[Any]]], wait: _Wait, result: outcome.Outcome[Any]
     ) -> None:
-        """No step follows; its task is woken when it is its turn, mostly at the end of this one."""
+        """Queue the result for the task. No step follows; mostly it is woken at the end of this turn."""
         if not wait.over:  # it may have been cancelled by its own step
-            wait.late = True
+            wait.set_late()
             self._waits_no_more(wait)
             queue.append((wait, result))
 
@@ -224,7 +237,7 @@ class Poller:
 
     def leave(self, wait: _Wait) -> None:
         """Nobody waits any more; the socket stays registered."""
-        wait.over = True
+        wait.set_over()
         self._waits_no_more(wait)
 
     def _waits_no_more(self, wait: _Wait) -> None:
@@ -232,8 +245,8 @@ class Poller:
             self._waits[wait.fd] = None
 
     def _take_out(self, fd: int) -> None:
-        """It is readable, and nobody waits for it (any more): do not ask again."""
+        """Unregister a socket that is readable while no task waits for it."""
         if fd in self._waits:
             del self._waits[fd]
-            with contextlib.suppress(OSError):  # closed, and nobody said so
+            with contextlib.suppress(OSError):  # closed without `closing`
                 self._epoll.unregister(fd)

@@ -1,7 +1,7 @@
-"""One task that looks after all sessions' slow clocks: pings, dead peers, late replies.
+"""One task that runs all sessions' slow timers: pings, dead peers, late replies. For seconds, not milliseconds.
 
-A timer for each session would be a third task in its nursery. Here a session says when it wants to be looked at next;
-one task sleeps until the earliest of these times.
+A timer task for each session would be a third task in its nursery. Here a session registers a callback and a time;
+one task sleeps until the earliest of them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,32 @@ from trio_router.operations.logging import get_logger
 
 log = get_logger("trio_router.net.timers")
 
-#: So many cancelled timers are carried along before they are sorted out.
+#: Compact the heap when this many cancelled timers are in it.
 CARRIED: Final = 1000
 
-#: Called with Trio's time; returns when to be called again, or None for never.
+#: Called with Trio's time; returns when to call it again, or None for never.
 Callback = Callable[[float], float | None]
 
 
 class TimerHandle:
-    """A check that will be made; `cancel` forgets it, and with it all that the check refers to."""
+    """A timer. `cancel` drops the callback and everything that it refers to."""
 
     __slots__ = ("callback", "timers")
 
     def __init__(self, check: Callback, timers: Timers) -> None:
         self.callback: Callback | None = check
-        self.timers: Timers | None = timers  # None once it is made
+        self.timers: Timers | None = timers  # None once it has fired for the last time
+
+    def set_made(self) -> None:
+        """It is being made: nobody carries it."""
+        self.timers = None
+
+    def set_due(self, timers: Timers) -> None:
+        """It will be made again."""
+        self.timers = timers
 
     def cancel(self) -> None:
-        """Never make it, or not again."""
+        """Do not call the callback, or not again. No effect after the last call."""
         if self.callback is not None:
             self.callback = None
             if self.timers is not None:
@@ -43,24 +51,24 @@ class TimerHandle:
 
 
 class Timers:
-    """Makes each check when it is due. One that raises is logged and not made again; the others are.
+    """Calls each callback when it is due. One that raises is logged and not called again; the others go on.
 
-    Nearly all timers are cancelled: a session that opens makes four, and keeps one. Those must neither wake the
-    task when they would have been due, nor be carried along until then.
+    Nearly all timers are cancelled: a session that opens sets four and keeps one. A cancelled timer does not wake the
+    task, and does not stay in the heap until it would have been due.
     """
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, TimerHandle]] = []
-        self._cancelled = 0  # of them
+        self._cancelled = 0  # of the entries in the heap
         self._numbers = itertools.count()
         self._sleeping: trio.CancelScope | None = None
-        self.broken = 0  # checks that raised
+        self.broken = 0  # callbacks that raised
 
     def __len__(self) -> int:
         return len(self._due)
 
     def call_at(self, check: Callback, *, at: float) -> TimerHandle:
-        """Call ``callback`` at Trio's time ``at``, and on as it asks for."""
+        """Call ``check`` at Trio's time ``at`` (seconds), and again at each time that it returns."""
         handle = TimerHandle(check, self)
         heapq.heappush(self._due, (at, next(self._numbers), handle))
         if self._sleeping is not None and at < self._sleeping.deadline:
@@ -68,7 +76,7 @@ class Timers:
         return handle
 
     def note_cancelled(self) -> None:
-        """An timer was cancelled."""
+        """A timer was cancelled."""
         self._cancelled += 1
         if self._cancelled > CARRIED and 2 * self._cancelled > len(self._due):
             self._due = [entry for entry in self._due if entry[2].callback is not None]
@@ -76,7 +84,7 @@ class Timers:
             self._cancelled = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Call what is due, until cancelled."""
         while True:
             with trio.CancelScope(deadline=self._next()) as self._sleeping:
                 await trio.sleep_forever()
@@ -84,7 +92,7 @@ class Timers:
             self._look(trio.current_time())
 
     def _next(self) -> float:
-        """When the first timer that still holds is due."""
+        """When the first timer that is not cancelled is due."""
         while self._due and self._due[0][2].callback is None:
             heapq.heappop(self._due)
             self._cancelled -= 1
@@ -93,10 +101,10 @@ class Timers:
     def _look(self, now: float) -> None:
         while self._next() <= now:
             _, number, handle = heapq.heappop(self._due)
-            handle.timers = None
+            handle.set_made()
             again = self._make(handle.callback, now) if handle.callback is not None else None
             if again is not None and handle.callback is not None:
-                handle.timers = self
+                handle.set_due(self)
                 heapq.heappush(self._due, (max(again, now + 0.001), number, handle))
 
     def _make(self, check: Callback, now: float) -> float | None:

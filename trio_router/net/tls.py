@@ -1,6 +1,6 @@
-"""TLS contexts, made from the files that the configuration names.
+"""TLS contexts, made from the files that the configuration names. No other module reads them.
 
-Both offer HTTP/1.1 only: WebSocket over HTTP/2 is another handshake.
+Both contexts offer HTTP/1.1 only: WebSocket over HTTP/2 (RFC 8441) is another handshake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from trio_router.core.errors import StartError
 
 
 def client_tls(config: RouterConfig) -> ssl.SSLContext | None:
-    """The server side's TLS, or None.
+    """The context of the stream port, or None without ``tls.certificate``.
 
     Raises:
         StartError: a file cannot be read, or is no certificate or key.
@@ -32,7 +32,7 @@ def client_tls(config: RouterConfig) -> ssl.SSLContext | None:
 
 
 def replica_tls(config: RouterConfig) -> ssl.SSLContext:
-    """What https replicas are checked against.
+    """The context that https replicas are verified with.
 
     Raises:
         StartError: the CA file cannot be read, or holds no certificates.
@@ -46,5 +46,5 @@ def replica_tls(config: RouterConfig) -> ssl.SSLContext:
 
 
 def _why(exc: OSError) -> str:
-    """OpenSSL tells a wrong file by the place in its own source."""
+    """The reason as text. OpenSSL's own message names a place in its source code."""
     return "not a PEM file of that kind" if isinstance(exc, ssl.SSLError) else exc.strerror or str(exc)

@@ -1,1 +1,1 @@
-"""What people see and order: status, pages, logs, metrics."""
+"""What operators see: status, pages, logs, totals. Nothing here decides about a session."""

@@ -1,4 +1,4 @@
-"""The log as a sink of events: one line when a session or a replica changes, none for single probes, dials or frames."""
+"""The log as a sink of events: one line per change of a session or replica, none for single probes, dials or frames."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ log = get_logger("trio_router.events")
 
 
 class EventLog(Events):
-    """Writes to structlog. Methods that are not overridden write nothing."""
+    """Writes events to the log. Methods that are not overridden write nothing."""
 
     def session_opened(self, session: OpenSession) -> None:
-        """One info line; which replica has it is known only where that was asked first."""
-        log.info("session opened", session=session.id, client=session.client, replica=session.replica)
+        """One info line. The replica is known only if it was dialled before the client was answered."""
+        if log.writes_info:
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session opened", session=session.id, replica=session.replica, **who)
 
     def session_ended(self, session: OpenSession, outcome: Outcome) -> None:
-        """One info line with all of its outcome."""
-        log.info("session ended", session=session.id, client=session.client, key=session.key, **outcome.fields())
+        """One info line with the fields of its outcome."""
+        if log.writes_info:
+            who = {"client": session.client, "client_port": session.port}
+            log.info("session ended", session=session.id, key=session.key, **who, **outcome.fields())
 
     def replica_changed(self, replica: Replica, error: str | None) -> None:
-        """Info for the better, a warning for the worse."""
+        """Info for a change to the better, else a warning."""
         level = log.info if error is None else log.warning
         level(f"replica is {replica.health.status}", url=replica.url, error=error, **_slots(replica))
 
     def replica_ejected(self, replica: Replica, error: str, *, seconds: float) -> None:
-        """One warning."""
+        """One warning line."""
         log.warning("replica is ejected", url=replica.url, seconds=round(seconds, 1), error=error, **_slots(replica))
 
     def replica_unread(self, replica: Replica, why: str) -> None:
-        """One warning."""
+        """One warning line."""
         log.warning("a report of a replica cannot be read", replica=replica.label, url=replica.url, why=why)
 
     def replica_refusing(self, replica: Replica) -> None:
-        """A warning when it begins, an info line when it is over."""
+        """A warning when it begins, an info line when it ends."""
         if replica.refusing:
             log.warning(
                 "replica refuses every client", url=replica.url, error=replica.health.last_error, **_slots(replica)
@@ -47,7 +51,7 @@ class EventLog(Events):
             log.info("replica accepts clients again", url=replica.url, **_slots(replica))
 
     def replicas_usable(self, usable: bool) -> None:
-        """Why clients are refused, and since when they are not any more."""
+        """A warning when clients begin to be refused for want of a replica, an info line when that ends."""
         if usable:
             log.info("a replica is usable again")
         else:
@@ -65,7 +69,7 @@ class EventLog(Events):
 
 
 def fan_out(sinks: Sequence[Events]) -> EventFanout:
-    """All ``sinks``, and the log before them. A sink that raises costs a line with its traceback, and nothing else."""
+    """The log and all ``sinks``, in this order. A sink that raises is logged with its traceback; the others are called."""
     return EventFanout((EventLog(), *sinks), on_error=_failed)
 
 

@@ -1,7 +1,7 @@
-"""Writes log lines from a thread of its own, so that whoever reads them, or the disk, can stall without stopping the router.
+"""Writes log lines from a separate thread, so that a stalled reader or disk cannot stop the router.
 
-Nothing in here blocks the caller. Lines that find the queue full are dropped and counted; how many it were is told as
-soon as lines flow again.
+Nothing here blocks the caller. Lines that find the queue full are dropped and counted; their number is reported as
+soon as lines can be written again.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import threading
 from collections.abc import Callable
 from typing import Final, TextIO
 
-#: Lines that may wait to be written; some 400 bytes each, so about 3 MiB.
+#: Lines that may wait to be written; about 400 bytes each, so about 3 MiB.
 QUEUE_LINES: Final = 8192
-#: How long the end of the process waits for the last lines.
+#: How long the end of the process waits for the last lines, in seconds.
 FLUSH_SECONDS: Final = 1.0
 
 
 class LogWriter:
-    """Writes lines to ``stream`` (None: nowhere). ``dropped(n)`` is called when lines flow again after ``n`` were lost.
-
-    ``dropped`` may `write` a line itself.
+    """Writes lines to ``stream`` (None: discards them). ``dropped(n)`` is called when ``n`` lines were lost and others can
+    be written again; it may call `write`.
     """
 
     def __init__(self, stream: TextIO | None, *, dropped: Callable[[int], None] = lambda _: None) -> None:
@@ -36,7 +35,7 @@ class LogWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Have ``line`` written, with a line end. Returns at once and never raises, whatever becomes of the queue."""
+        """Queue ``line``, without its line end. Returns at once and never raises; if the queue is full it is dropped."""
         if self._emit is None:
             return
         with self._lock:
@@ -44,7 +43,7 @@ class LogWriter:
                 self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
                 self._thread.start()
             waiting = self._lines.qsize()
-            # After a drop half of the queue must be free again: else every second line would tell of a dropped one.
+            # After a drop half of the queue must be free again: otherwise every second line would report a dropped one.
             if waiting >= QUEUE_LINES or (self._dropped and waiting > QUEUE_LINES // 2):
                 self._dropped += 1
                 return
@@ -54,7 +53,7 @@ class LogWriter:
         self._lines.put(line)
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until what was given so far is written; False if that took longer. To be called when the process ends."""
+        """Wait until all queued lines are written; False if that took longer than ``seconds``. For the end of the process."""
         if self._thread is None:
             return True
         done = threading.Semaphore(0)
@@ -83,7 +82,7 @@ class LogWriter:
                 self._tell_missed()
 
     def _tell_missed(self) -> bool:
-        """All that was kept is written: tell of what was not. Returns whether there was anything to tell."""
+        """The queue is empty: report what was dropped. Returns whether anything was."""
         with self._lock:
             missed, self._dropped = self._dropped, 0
         if missed:
@@ -92,10 +91,10 @@ class LogWriter:
 
 
 def _emitter(stream: TextIO | None) -> Callable[[str], None] | None:
-    """How a line gets into ``stream``.
+    """The function that writes a line to ``stream``; None if it cannot be written to.
 
-    The process's own standard error is written past Python's buffer: a thread that is stuck in the buffer holds its
-    lock, and the interpreter cannot end then.
+    The process's standard error is written past Python's buffer: a thread that blocks in the buffer holds its lock, and
+    the interpreter could not end then.
     """
     if stream is None or stream.closed:
         return None
@@ -111,7 +110,7 @@ def _emitter(stream: TextIO | None) -> Callable[[str], None] | None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``, however long that takes.
+    """Write all of ``data``, waiting as long as necessary.
 
     Raises:
         OSError: it cannot be written.
@@ -119,7 +118,7 @@ def write_all(fd: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # somebody who shares the terminal or the pipe has made it non-blocking
+        except BlockingIOError:  # another process that shares the terminal or pipe made it non-blocking
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()

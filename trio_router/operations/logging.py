@@ -1,7 +1,7 @@
-"""How logs look and where they go: lines for people on a terminal, JSON elsewhere, on standard error, without blocking.
+"""Form and destination of logs: text on a terminal, JSON elsewhere, on standard error, without blocking.
 
-An embedder hears nothing unless it asks: `get_logger` writes to structlog where that was configured (by `configure_logs`,
-or by the embedder), and else to the standard library's logger ``trio_router``, which has a `logging.NullHandler`.
+A program that embeds the router gets no output by default: `get_logger` writes to structlog if that was configured (by
+`configure_logs`, or by the program), else to the standard logger ``trio_router``, which has a `logging.NullHandler`.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _threshold = _Threshold()
 
 
 class EventLogger:
-    """Logs events with fields. Returns at once."""
+    """Logs events with fields. Every method returns at once."""
 
     def __init__(self, name: str) -> None:
         self._structlog: Any = structlog.get_logger(name)
         self._stdlib = logging.getLogger(name)
 
     def debug(self, event: str, **fields: object) -> None:
-        """For whoever looks for a fault."""
+        """Detail for finding a fault."""
         self._log("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """Normal business."""
+        """Normal operation."""
         self._log("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """An operator may want to act."""
+        """Something that an operator may have to act on."""
         self._log("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
@@ -63,8 +63,16 @@ class EventLogger:
         self._log("error", event, fields)
 
     def exception(self, event: str, **fields: object) -> None:
-        """A bug: with the traceback of the exception that is being handled."""
+        """A bug: logged as an error, with the traceback of the exception that is being handled."""
         self._log("exception", event, fields)
+
+    @property
+    def writes_info(self) -> bool:
+        """Whether an info line would be written: for callers whose fields cost something to gather."""
+        if not structlog.is_configured():
+            return self._stdlib.isEnabledFor(logging.INFO)
+        ask = getattr(self._structlog, "is_enabled_for", None)
+        return ask is None or bool(ask(logging.INFO))
 
     def _log(self, method: str, event: str, fields: dict[str, object]) -> None:
         if structlog.is_configured():
@@ -77,28 +85,28 @@ class EventLogger:
 
 
 def get_logger(name: str) -> EventLogger:
-    """The logger for one module; see there for where its lines go."""
+    """The logger for one module; see the module for where its lines go."""
     return EventLogger(name)
 
 
 class _WriterLogger:
-    """What structlog hands rendered lines to."""
+    """The logger to which structlog passes rendered lines."""
 
     def __init__(self, writer: LogWriter) -> None:
         self._writer = writer
 
     def msg(self, message: str) -> None:
-        """Have it written."""
+        """Queue one rendered line for writing."""
         self._writer.write(message)
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logs(config: LogConfig) -> LogWriter:
-    """Send logs to standard error in the form that ``config`` asks for. Standard output stays free for answers.
+    """Send logs to standard error in the form that ``config`` selects. Standard output stays free for results.
 
-    Writing is a thread's work (`LogWriter`): a reader that stalls costs lines, never a session. The last lines are
-    written when the process ends, unless that takes longer than a second.
+    A thread writes them (`LogWriter`): a stalled reader costs lines, never a session. The last lines are written when the
+    process ends, unless that takes longer than a second.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
     _threshold.set(config.level)
@@ -128,5 +136,5 @@ def set_log_level(level: str) -> None:
 
 
 def _tell_dropped(lines: int) -> None:
-    """An error, so that no level hides it."""
+    """Log it as an error, so that no level hides it."""
     get_logger("trio_router.operations.logging").error(f"{lines} log lines were dropped", lines=lines)

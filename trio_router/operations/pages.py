@@ -1,4 +1,4 @@
-"""The pages: /status, /health, /readyz, and JSON for everything that is not there."""
+"""The operators' pages: /status, /health, /readyz, and JSON errors. What they show comes from `View`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from werkzeug.exceptions import HTTPException
 
 from trio_router.operations.status import StatusBody
 
-#: `/status` is written anew at most this often: with hundreds of sessions that takes milliseconds, and whoever asks in a
-#: loop would take them from the sessions.
+#: `/status` is rendered at most this often, in seconds: with hundreds of sessions it takes milliseconds, which a client
+#: that polls in a loop would take from the sessions.
 STATUS_SECONDS: Final = 0.25
 
 Answer = tuple[dict[str, Any], int]
 
 
 class View(Protocol):
-    """What the pages ask of a router, started or not."""
+    """What the pages need of a router, running or not."""
 
     def status(self) -> StatusBody:
         """The body of `/status`."""
         ...
 
     def ready(self) -> tuple[bool, str]:
-        """Whether a client that comes now has a chance, and why not."""
+        """Whether a new client can be served; if not, the reason."""
         ...
 
 
@@ -53,7 +53,7 @@ class _Pages:
         return ({"status": "ready"}, 200) if ready else ({"status": "unavailable", "reason": reason}, 503)
 
     async def monitor(self) -> dict[str, Any]:
-        """What Dreamverse's front end polls."""
+        """The page that Dreamverse's front end polls."""
         return {
             "replicas": [
                 {
@@ -70,13 +70,13 @@ class _Pages:
 
 
 async def _error(exc: Exception) -> Answer:
-    """Every HTTP error as JSON, so that a script which asks for the wrong page can read the answer."""
+    """Every HTTP error as JSON, so that scripts can parse it."""
     assert isinstance(exc, HTTPException)
     return {"error": (exc.name or "error").lower(), "message": exc.description or ""}, exc.code or 500
 
 
 def make_app(view: View, *, blueprints: Sequence[Blueprint] = ()) -> QuartTrio:
-    """The app over ``view``. ``blueprints`` are an embedder's own pages."""
+    """The app over ``view``. ``blueprints`` are an embedding program's own pages."""
     app = QuartTrio("trio_router")
     pages = _Pages(view)
     for path, page in (

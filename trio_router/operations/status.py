@@ -1,4 +1,4 @@
-"""The body of `/status`, from snapshots of the registry and the session table. Keys of the seed first; nothing is renamed."""
+"""The body of `/status`, from snapshots of the registry and the session table. FastVideo's router's keys come first."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class ReplicaRow(TypedDict):
 
 
 class TryRow(TypedDict):
-    """A replica that did not take a session."""
+    """A replica that did not take a session, and why."""
 
     replica: str
     why: str
 
 
 class SessionRow(TypedDict):
-    """One open session."""
+    """One open session. Up: client to replica; down: replica to client."""
 
     id: str
     client: str
@@ -80,7 +80,7 @@ class RouterRow(TypedDict):
 
 
 class StatusBody(TypedDict):
-    """The body of `/status`. ``queue``: who waits, in order."""
+    """The body of `/status`. ``queue``: the waiting sessions, in order."""
 
     replicas: list[ReplicaRow]
     router: RouterRow
@@ -89,7 +89,7 @@ class StatusBody(TypedDict):
 
 
 def replica_row(replica: Replica, now: float) -> ReplicaRow:
-    """One replica: the seed's keys, then ours. Times ``*_at`` are Unix seconds, ``*_seconds`` are spans."""
+    """One replica: FastVideo's router's keys, then ours. ``now`` is the registry's clock."""
     health = replica.health
     return {
         "url": replica.url,
@@ -121,7 +121,7 @@ def replica_row(replica: Replica, now: float) -> ReplicaRow:
 
 
 def session_row(session: OpenSession, now: float) -> SessionRow:
-    """One open session."""
+    """One open session at ``now``."""
     up, down = session.traffic()
     return {
         "id": session.id,
@@ -147,7 +147,7 @@ def status_body(
     draining: bool,
     queue: list[dict[str, Any]],
 ) -> StatusBody:
-    """All of it."""
+    """The whole body, at ``now`` on the registry's clock; ``uptime`` in seconds."""
     return {
         "replicas": [replica_row(replica, now) for replica in registry.replicas],
         "router": {

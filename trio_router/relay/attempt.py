@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trio_router.core.dialects import FirstMessage
 from trio_router.core.http.head import Headers
 from trio_router.core.replicas.registry import Slot
 from trio_router.core.session.outcome import End
 from trio_router.net.connection import Connection
+
+_NO_HEADERS: Final[Headers] = Headers()
 
 
 @dataclass(eq=False, slots=True)
@@ -27,6 +29,10 @@ class Attempt:
     spoke_at: float = (
         0.0  # Trio's time: when its connection stood, or when it last said something that does not commit it
     )
+
+    def forget_answer(self) -> None:
+        """The replica's headers are not needed any more: an idle session should not keep them."""
+        self.headers = _NO_HEADERS
 
     def note_reply(self, now: float) -> None:
         """It said something: its time for the first reply begins anew."""

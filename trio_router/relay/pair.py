@@ -7,16 +7,20 @@ done to both sides at any time, without waiting: inject a frame, close one, ping
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from trio_router.core.config import TimeoutsConfig
-from trio_router.core.dialects import Conversation
+from trio_router.core.dialects import Conversation, Message
 from trio_router.core.relay.filter import FrameFilter
 from trio_router.core.session.closing import ClosePlan
 from trio_router.core.session.liveness import KeepaliveAction
 from trio_router.core.session.outcome import Cause, CloseInfo, End, Side, Traffic
 from trio_router.core.websocket.frames import CLOSE, PING, close_payload, frame
 from trio_router.net.connection import Connection
+from trio_router.operations.logging import get_logger
 from trio_router.relay.pump import Pump
+
+log = get_logger("trio_router.relay")
 
 
 class Pair:
@@ -59,8 +63,10 @@ class Pair:
             if plan.error is not None and not self.to_client.buffer.between_fragments:
                 extra = {} if retry_after is None else {"retry_after_seconds": retry_after}
                 error = plan.error
-                message = conversation.error(error.code, error.message, retryable=error.retryable, **extra)
-                frames = [] if message is None else [frame(message.opcode, message.payload)]
+                message = message_frame(
+                    lambda: conversation.error(error.code, error.message, retryable=error.retryable, **extra)
+                )
+                frames = [] if message is None else [message]
             self._close(self.to_client, plan.to_client, frames)
         if plan.to_replica is not None and self.replica is not None:
             self._close(self.to_replica, plan.to_replica, [])
@@ -79,16 +85,18 @@ class Pair:
         mask = mask_for(pump.sink) if pump.sink is not None else None
         pump.send_close(close, [*frames, frame(CLOSE, close_payload(close.code, close.reason), mask=mask)])
 
-    async def flush(self) -> None:
-        """Let what was said be written."""
-        await self.to_replica.flush()
-        await self.to_client.flush()
+    async def flush(self, *, first: Pump) -> None:
+        """Let what was said be written: by ``first``, then by the other direction."""
+        await first.flush()
+        await (self.to_replica if first is self.to_client else self.to_client).flush()
 
     async def aclose(self) -> None:
         """Close both connections; waits for nobody."""
-        await self.client.aclose()
-        if self.replica is not None:
-            await self.replica.aclose()
+        try:
+            await self.client.aclose()
+        finally:
+            if self.replica is not None:
+                await self.replica.aclose()  # noqa: ASYNC102  waits for nobody, and bounds itself
 
     def release(self) -> None:
         """Let the two pumps and their connections go; their counts stay."""
@@ -130,3 +138,16 @@ class Pair:
 def mask_for(connection: Connection) -> bytes | None:
     """What the router's own frames on this connection are masked with (RFC 6455 section 5.3)."""
     return os.urandom(4) if connection.side is Side.REPLICA else None
+
+
+def message_frame(make: Callable[[], Message | None]) -> bytes | None:
+    """The frame of a dialect's message to a client, if there is one.
+
+    A dialect that fails at it is logged: whoever ends or informs many sessions must not be stopped by one.
+    """
+    try:
+        message = make()
+    except Exception:
+        log.exception("a dialect cannot make its message")
+        return None
+    return None if message is None else frame(message.opcode, message.payload)

@@ -9,98 +9,33 @@ ones. Both return at once. A pump is the only author of its ``end``; others call
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from trio_router.core.relay.filter import FORWARD, Decision, FilterEvent
+from trio_router.core.relay.filter import Decision
 from trio_router.core.relay.replay import ReplayBuffer
-from trio_router.core.session.outcome import Cause, CloseInfo, End, Side, Traffic
+from trio_router.core.session.outcome import Cause, End, Side
 from trio_router.core.websocket.buffer import FrameBuffer
-from trio_router.core.websocket.frames import CLOSE, MESSAGE_TOO_BIG, Frame
-from trio_router.net.connection import Connection, Signal
-from trio_router.relay.writer import Writer
+from trio_router.core.websocket.frames import CLOSE, MESSAGE_TOO_BIG
+from trio_router.net.connection import Signal
+from trio_router.relay.direction import Direction
 
 #: Pings and pongs in one read: each is looked at, and nobody needs so many.
 CONTROLS_PER_READ: Final = 1000
-
-#: Decides about a frame; the second argument gives its payload, the third is how many frames came so far.
-Filter = Callable[[Frame, Callable[[], bytes], int], Decision]
-
-
-def forward_all(_: Frame, payload: Callable[[], bytes], frames: int) -> Decision:
-    """The filter of a pump that has none (any more)."""
-    return FORWARD
+#: Of a replica's frames, so many of the largest that are looked at may be held back until the commit point.
+HELD_FRAMES: Final = 16
 
 
-def nothing(_: FilterEvent) -> None:
-    """The listener of a pump that has none (any more)."""
+class Pump(Direction):
+    """Moves the frames of one direction."""
 
-
-class Pump(Writer):
-    """One direction. ``side`` is its source's. Without a ``source`` nothing is read, without a ``sink`` nothing is written:
-    what comes is only kept in ``replay``, if there is one.
-    """
-
-    __slots__ = (
-        "_cut_through",
-        "_frames",
-        "_held",
-        "_messages",
-        "_paused",
-        "buffer",
-        "close_received",
-        "end",
-        "eof",
-        "filter",
-        "mate",
-        "notify",
-        "replay",
-        "side",
-        "source",
-    )
-
-    def __init__(
-        self,
-        side: Side,
-        buffer: FrameBuffer,
-        filter: Filter = forward_all,
-        notify: Callable[[FilterEvent], None] = nothing,
-        *,
-        slow_seconds: float,
-        replay: ReplayBuffer | None = None,
-    ) -> None:
-        super().__init__(slow_seconds)
-        self.side = side
-        self.buffer = buffer
-        self.filter = filter
-        self.notify = notify
-        self.source: Connection | None = None
-        self.mate: Pump | None = None  # the other direction; while it has no source, this one's task writes for it
-        self.replay = replay
-        self.end: End | None = None
-        self.eof = False  # the source has ended
-        self.close_received: CloseInfo | None = None  # from the source
-        self._cut_through: Callable[[], Decision] | None = None  # asked when a frame is too long to be looked at
-        self._held: list[bytes] = []  # frames that wait for the commit point
-        self._frames = 0  # of buffers before this one
-        self._messages = 0
-        self._paused = False
-
-    def __repr__(self) -> str:
-        return f"<Pump {self.source} -> {self.sink} bytes={self.bytes} waiting={len(self.outbox)} end={self.end}>"
-
-    @property
-    def traffic(self) -> Traffic:
-        """What it carried so far, over all its sources and sinks."""
-        scanner = self.buffer.scanner
-        return Traffic(self.bytes, self._frames + scanner.frames, self._messages + scanner.messages)
+    __slots__ = ()
 
     # The path of a frame
 
     @property
     def sizehint(self) -> int:
         """At most so many bytes are wanted now."""
-        return self.buffer.sizehint
+        return self.buffer.body_left if self._close_waits else self.buffer.sizehint
 
     @property
     def missing(self) -> int:
@@ -108,19 +43,23 @@ class Pump(Writer):
         return self.buffer.missing
 
     def get_buffer(self) -> memoryview:
-        """Where the source puts what it reads."""
-        return self.buffer.get_buffer()
+        """Where the source puts what it reads. While a close waits for the end of a frame, nothing after that is read."""
+        room = self.buffer.get_buffer()
+        return room if not self._closing or not self._close_waits else room[: self.buffer.body_left]
 
     def buffer_updated(self, n: int) -> Signal | None:
         """The source put ``n`` bytes into the room: forward what may go. 0 is the end of the stream."""
         buffer = self.buffer
         if not n:
-            self.eof = True
-            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._broken_reason())
+            self._vanished()
             return Signal.ENDED
         buffer.feed(n)
         if buffer.event is not None:
-            self._inspect(buffer)
+            try:
+                self._inspect(buffer)
+            except BaseException:
+                self._forward_before(buffer)
+                raise
         if buffer.error is not None and self.end is None:
             cause = Cause.TOO_BIG if buffer.error.code == MESSAGE_TOO_BIG else Cause.PROTOCOL_ERROR
             self.end = End(self.side, cause, detail=buffer.error.reason)
@@ -158,12 +97,25 @@ class Pump(Writer):
             keep = self._apply(decision)
             buffer.resume(keep=keep, stop=self.end is not None)
 
+    def _forward_before(self, buffer: FrameBuffer) -> None:
+        """The filter failed at a frame: what stands before it goes on, or the last frames would end up inside one."""
+        if buffer.event is not None:
+            buffer.resume(keep=False, stop=True)
+        out = buffer.take()
+        if out:
+            self._forward(out)
+
     def _hold(self, buffer: FrameBuffer) -> None:
         """Keep this frame back; what stands before it goes first."""
         before = buffer.cut_before()
-        self.bytes += len(before)
-        self._put(memoryview(before))
-        self._held.append(buffer.whole())
+        if self.closed:
+            return
+        self._send(before)
+        frame = buffer.whole()
+        self._held = (*self._held, frame)
+        self._held_bytes += len(frame)
+        if self._held_bytes > HELD_FRAMES * buffer.scanner.hold_bytes and self.end is None:
+            self.end = End(self.side, Cause.TOO_BIG, detail="too much was said before the commit point")
 
     def _apply(self, decision: Decision) -> bool:
         """Do what was decided; returns whether the frame goes on."""
@@ -171,13 +123,15 @@ class Pump(Writer):
             self.mate.inject(decision.reply)
         if decision.end is not None and self.end is None:
             self.end = decision.end
+        forward = decision.forward and not self._closing
         if decision.close is not None:
             self.close_received = decision.close
-            if decision.forward and not self.closed and self.sink is not None:
+            if forward and self.sink is not None:
+                self.release_held()
                 self.close_sent = decision.close
         if decision.event is not None:
             self.notify(decision.event)
-        return decision.forward
+        return forward
 
     def _forward(self, out: memoryview) -> None:
         if self.replay is not None:
@@ -202,102 +156,6 @@ class Pump(Writer):
         replay.append(out)
         if self.sink is not None:
             replay.enforce()
-
-    def _broken_reason(self) -> str:
-        return (self.source.broken_reason if self.source else "") or "end of stream without a close frame"
-
-    # Sources and sinks, which may be exchanged
-
-    def join(self, mate: Pump, *, source: Connection | None = None, sink: Connection | None = None) -> None:
-        """Begin with these ends; ``mate`` is the other direction."""
-        self.mate, self.source, self.sink = mate, source, sink
-
-    def read_from(self, source: Connection | None, buffer: FrameBuffer | None = None) -> None:
-        """Another source, with a frame buffer of its own; None: nothing is read until there is one."""
-        self.source = source
-        if buffer is not None:
-            self._frames += self.buffer.scanner.frames
-            self._messages += self.buffer.scanner.messages
-            self.buffer = buffer
-            self.end = None
-            self.eof = False
-            self.close_received = None
-        self._held.clear()
-
-    def write_to(self, sink: Connection | None) -> None:
-        """Another sink: it is written all that was kept. None: keep what comes until there is one."""
-        self.sink = sink
-        self.close_sent = None
-        if sink is None:
-            self.outbox.clear()
-            return
-        if self.replay is not None and (frames := self.replay.replay()):
-            self.bytes += len(frames)
-            self._put(memoryview(frames))
-        if self.outbox or self._paused:
-            self.wake()
-
-    def conduct(
-        self, *, watch: frozenset[int], hold_bytes: int, message_bytes: int, cut_through: Callable[[], Decision] | None
-    ) -> None:
-        """How frames are treated from the next one on. ``cut_through`` decides about one too long to be stopped at."""
-        self.buffer.scanner.set_rules(watch=watch, hold_bytes=hold_bytes, max_message_bytes=message_bytes)
-        self._cut_through = cut_through
-
-    def drop_replay(self) -> None:
-        """Nothing will be said again."""
-        if self.replay is not None:
-            self.replay.release()
-        self.replay = None
-
-    def release_held(self) -> None:
-        """The commit point: what was held back goes to the sink first."""
-        held, self._held = self._held, []
-        for frames in held:
-            self.bytes += len(frames)
-            self._put(memoryview(frames))
-
-    def fail(self, end: End) -> None:
-        """End the direction from outside, unless it has ended; its task does the rest."""
-        if self.end is None:
-            self.end = end
-            self.wake()
-
-    @property
-    def at_boundary(self) -> bool:
-        """See `Writer`."""
-        return self.buffer.at_boundary
-
-    @property
-    def dried_up(self) -> bool:
-        """See `Writer`."""
-        return self.end is not None or self.source is None
-
-    def written(self, data: memoryview) -> None:
-        """See `Writer`."""
-        self.buffer.release(data)
-
-    @property
-    def _writes_for_mate(self) -> bool:
-        """The other direction has frames to be written, and no task of its own that could."""
-        return self.mate is not None and self.mate.source is None and bool(self.mate.outbox)
-
-    @property
-    def full(self) -> bool:
-        """Without a sink only so much is kept; then nothing more is read until there is one."""
-        return self.sink is None and self.replay is not None and self.replay.full
-
-    def wake(self) -> None:
-        """Make the pump's task look again at what there is to do."""
-        if self.source is not None:
-            self.source.interrupt()
-        elif self.mate is not None:
-            self.mate.wake()
-
-    def release(self) -> None:
-        """The session is over: let go of everything that refers to others. What it counted stays."""
-        self.filter, self.notify, self._cut_through = forward_all, nothing, None
-        self.mate = self.source = self.sink = None
 
     # The task
 
@@ -327,10 +185,11 @@ class Pump(Writer):
         finally:
             self._paused = False
         if hung_up:
-            self.eof = True
-            self.end = self.end or End(self.side, Cause.VANISHED, detail=self._broken_reason())
+            self._vanished()
 
     @property
     def reading(self) -> bool:
         """Whether the source is being read: silence means something only then."""
+        if self.mate is not None and self.mate.source is None and self.mate.flushing:
+            return False  # its task writes for the other direction
         return not self.flushing and not self._paused

@@ -21,13 +21,14 @@ from trio_router.core.relay.timing import Timing
 from trio_router.core.session.closing import close_plan
 from trio_router.core.session.outcome import Cause, End, Phase, Side
 from trio_router.core.session.state import SessionEvent, SessionState
-from trio_router.core.websocket.frames import TEXT, frame
+from trio_router.core.websocket.frames import TEXT
 from trio_router.net.connection import Connection
-from trio_router.net.timers import Callback, TimerHandle
 from trio_router.relay.attempt import Attempt, Connector
-from trio_router.relay.first_message import read_in_pieces
-from trio_router.relay.pair import Pair
-from trio_router.relay.rules import RelayParts, apply_conduct, frame_buffer, make_pumps
+from trio_router.relay.first_message import FirstMessageWait, read_in_pieces
+from trio_router.relay.pair import Pair, message_frame
+from trio_router.relay.pump import Pump
+from trio_router.relay.rules import RelayParts, frame_buffer, make_pumps
+from trio_router.relay.watchdog import Watchdog
 
 #: Ends of an attempt after which another replica may be tried unseen. A close frame that got this far is an answer.
 MOVABLE: Final = frozenset(
@@ -53,10 +54,11 @@ class Relay:
         "_dialect",
         "_filter",
         "_first_message",
-        "_handles",
+        "_moved",
         "_parts",
+        "_rules",
         "_scope",
-        "_suspicion",
+        "_watchdog",
         "conversation",
         "pair",
         "state",
@@ -69,17 +71,18 @@ class Relay:
         self.timing = Timing(trio.current_time())
         self._dialect = dialect
         self._parts = parts
+        self._rules = parts.rules_for(dialect)
+        self._moved = False  # an attempt has failed
         self._filter = FrameFilter(self.state, conversation)
         to_replica, to_client = make_pumps(parts, self._filter, self._on_event)
         self.pair = Pair(client, to_replica, to_client, self._filter)
         self._apply_conduct()
-        self._handles: list[TimerHandle] = []
+        self._watchdog = Watchdog(self.state, self.pair, dialect, parts)
         self._connector: Connector | None = None
         self._attempt: Attempt | None = None
         self._connecting: trio.CancelScope | None = None
-        self._first_message: trio.Event | None = trio.Event() if dialect.client_speaks_first else None
+        self._first_message = FirstMessageWait() if dialect.client_speaks_first else None
         self._scope: trio.CancelScope | None = None
-        self._suspicion: TimerHandle | None = None  # a sign of life of the replica is waited for
 
     def __repr__(self) -> str:
         return f"<Relay {self.state} {self.pair.to_replica} {self.pair.to_client}>"
@@ -92,26 +95,27 @@ class Relay:
     # Phases: the only place that enters one
 
     def _enter(self, event: SessionEvent) -> None:
+        before = self.state.conduct
         self.state.enter(event)
-        self._apply_conduct()
+        if self.state.conduct is not before:
+            self._apply_conduct()
 
     def _apply_conduct(self) -> None:
-        apply_conduct(self.state.conduct, self.pair, self._dialect, self._filter, self._parts.limits)
+        self._rules.apply(self.state.conduct, self.pair, self._filter)
 
     # Running
 
     async def run(self, connector: Connector) -> End:
         """Relay until both directions have ended, or the first end is ``close_seconds`` ago. Closes both connections."""
         self._connector = connector
-        timeouts = self._parts.timeouts
-        self._call_at(self._check, trio.current_time() + timeouts.ping_interval_seconds)
+        self._watchdog.start()
         if self._first_message is not None:
             self._enter(SessionEvent.ACCEPT)
         try:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
                 if self.state.end is not None:  # it was stopped before it ran
-                    self._scope.deadline = trio.current_time() + timeouts.close_seconds
+                    self._close_within(nursery.cancel_scope)
                 nursery.start_soon(self._pump_to_replica, name="to replica")
                 nursery.start_soon(self._pump_to_client, name="to client")
         finally:
@@ -119,21 +123,23 @@ class Relay:
                 if self.state.end is None:
                     await self._break_off(crashed=isinstance(sys.exception(), Exception))  # noqa: ASYNC102  shields itself
             finally:
-                self._cancel_handles(keep=0)
-                if self._suspicion is not None:
-                    self._suspicion.cancel()
+                self._watchdog.stop()
                 self.pair.answer_closes(but=Side.ROUTER)  # whose close was never answered is answered now
                 await self.pair.aclose()  # noqa: ASYNC102  waits for nobody, and bounds itself
                 self.pair.release()
         assert self.state.end is not None
         return self.state.end
 
+    def _close_within(self, scope: trio.CancelScope, *, at_once: bool = False) -> None:
+        """Give the closing handshakes their time; or none, where no close frame is sent."""
+        scope.deadline = trio.current_time() + (0.0 if at_once else self._parts.timeouts.close_seconds)
+
     async def _break_off(self, *, crashed: bool) -> None:
         """Cancelled, or a bug of ours: say what can be written at once. After a crash there is a little time for it."""
         self.stop(End(Side.ROUTER, Cause.CRASHED if crashed else Cause.CANCELLED))
         if crashed:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CRASH_SECONDS):
-                await self.pair.flush()
+                await self.pair.flush(first=self.pair.to_client)
 
     async def _pump_to_replica(self) -> None:
         pump = self.pair.to_replica
@@ -141,11 +147,11 @@ class Relay:
         while self._can_move(end):  # the replica does not read: another one may
             self.pair.to_client.fail(end)
             end = await pump.run()
-        await self._ended(end, self.pair.client)
+        await self._ended(end, self.pair.client, first=pump)
 
     async def _pump_to_client(self) -> None:
         end = await self._serve()
-        await self._ended(end, self.pair.replica)
+        await self._ended(end, self.pair.replica, first=self.pair.to_client)
 
     async def _serve(self) -> End:
         """Obtain a replica, pump from it, and again while the session can be moved."""
@@ -162,28 +168,19 @@ class Relay:
             await self._detach(found, end)
         return self.state.end
 
-    async def _read_first_message(self, came: trio.Event) -> End | None:
+    async def _read_first_message(self, awaited: FirstMessageWait) -> End | None:
         """Wait for it, and hear from the connector whether it can be served. An End: why not."""
         assert self._connector is not None
-        hopeless: list[End] = []
-
-        def give_up(end: End) -> None:
-            hopeless.append(end)
-            came.set()
-
-        patience = self._parts.timeouts.first_message_seconds
-        self._call_at(lambda _: came.set(), trio.current_time() + patience)
-        forget = self._connector.when_hopeless(give_up)
         try:
-            await came.wait()
+            problem = await awaited.wait(
+                self._parts.timers, self._parts.timeouts.first_message_seconds, self._connector
+            )
         finally:
-            forget()
             self._first_message = None
         replay = self.pair.to_replica.replay
         message = await read_in_pieces(replay) if replay is not None else None
         if message is None:
-            detail = f"no message within {patience:g} s"
-            return hopeless[0] if hopeless else End(Side.CLIENT, Cause.SILENT, detail=detail)
+            return problem
         parsed = self.conversation.parse_first_message(message[1], text=message[0] == TEXT)
         if parsed.problem is not None:
             return End(Side.CLIENT, Cause.INVALID, detail=parsed.problem)
@@ -208,12 +205,13 @@ class Relay:
         self._attempt = attempt
         self.timing.connected(trio.current_time())
         pair.set_replica(attempt.connection)
-        pair.to_client.read_from(attempt.connection, frame_buffer(self._parts, Side.REPLICA))
+        # A pump begins with a frame buffer of its own: only a second replica needs another one.
+        another = frame_buffer(self._parts, Side.REPLICA) if self._moved else None
+        pair.to_client.read_from(attempt.connection, another)
         self._enter(SessionEvent.CONNECT)
         pair.to_replica.write_to(attempt.connection)
         if self._dialect.replica_must_reply:
-            attempt.note_reply(trio.current_time())
-            self._call_at(lambda now: self._check_reply(attempt, now), attempt.spoke_at + self._reply_seconds)
+            self._watchdog.expect_reply(attempt)
 
     async def _detach(self, attempt: Attempt, end: End) -> None:
         """The attempt failed: listen to the client as before it."""
@@ -221,11 +219,15 @@ class Relay:
         pair = self.pair
         pair.to_replica.write_to(None)
         pair.to_client.read_from(None)
+        self._moved = True
         pair.set_replica(None)
         self._attempt = None
-        self._enter(SessionEvent.SEEK)
-        self._connector.attempt_failed(attempt, end)
-        await attempt.connection.aclose()
+        self._watchdog.forget_attempt()
+        try:
+            self._enter(SessionEvent.SEEK)
+            self._connector.attempt_failed(attempt, end)
+        finally:
+            await attempt.connection.aclose()  # noqa: ASYNC102  waits for nobody, and bounds itself
 
     def _can_move(self, end: End) -> bool:
         return self.pair.movable and end.side is Side.REPLICA and end.cause in MOVABLE
@@ -239,7 +241,7 @@ class Relay:
             if self._first_message is not None and self.state.phase is Phase.FIRST_MESSAGE:
                 self.state.hear()
                 self._apply_conduct()
-                self._first_message.set()
+                self._first_message.came()
         elif event is FilterEvent.FIRST_MEDIA:
             self.timing.media(now)
             self._apply_conduct()
@@ -253,7 +255,8 @@ class Relay:
         self.timing.committed(now, media=not self._filter.awaits_media)
         self._enter(SessionEvent.COMMIT)
         self.pair.to_client.release_held()
-        self._cancel_handles(keep=1)  # replies that were waited for
+        self._watchdog.forget_attempt()
+        self._attempt.forget_answer()
         self._connector.committed(self._attempt)
 
     # Told by the connector
@@ -269,10 +272,10 @@ class Relay:
         self._enter(SessionEvent.DIAL)
 
     def position(self, position: int, depth: int, estimate: float | None) -> None:
-        """See `Progress`: the waiting client is told, in its dialect's words."""
-        message = self.conversation.queue_status(position, depth, estimate)
+        """See `Progress`: the waiting client is told, in its dialect."""
+        message = message_frame(lambda: self.conversation.queue_status(position, depth, estimate))
         if message is not None:
-            self.pair.to_client.inject(frame(message.opcode, message.payload))
+            self.pair.to_client.inject(message)
 
     # Ending
 
@@ -286,10 +289,13 @@ class Relay:
             return End(end.side, Cause.CLOSED, end.close)
         return end
 
-    async def _ended(self, end: End, source: Connection | None) -> None:
-        """The direction from ``source`` has ended, or there is none: say what is to be said, and let it be written."""
+    async def _ended(self, end: End, source: Connection | None, *, first: Pump) -> None:
+        """The direction from ``source`` has ended, or there is none: say what is to be said, and let it be written.
+
+        What this task alone writes comes ``first``: the other side may be stuck.
+        """
         self.stop(end)
-        await self.pair.flush()
+        await self.pair.flush(first=first)
         if end.cause in OFFENCES and source is not None and source.side is end.side:
             back = self.pair.to_client if source is self.pair.client else self.pair.to_replica
             if back.closed:  # it is not while a frame is being cut through to the offender
@@ -302,68 +308,16 @@ class Relay:
             return
         self.pair.to_replica.drop_replay()
         self.pair.to_replica.wake()
-        if self._scope is not None:
-            self._scope.deadline = trio.current_time() + self._parts.timeouts.close_seconds
         plan = close_plan(end, other_told=self.pair.was_closed(against=end.side))
+        if self._scope is not None:
+            self._close_within(self._scope, at_once=plan.drop_client)
         self.pair.close(plan, self.conversation, end.retry_after)
         if self._first_message is not None:
-            self._first_message.set()
+            self._first_message.came()
         if self._connecting is not None:
             self._connecting.cancel()
 
     def suspect_replica(self) -> None:
         """Its probe failed: ping it, and look soon whether it has answered with anything."""
-        attempt = self._attempt
-        if attempt is None or self.state.end is not None or self._suspicion is not None:
-            return
-        since = trio.current_time()
-        self.pair.ping_replica()
-        due = since + self._parts.timeouts.suspect_seconds
-        self._suspicion = self._parts.timers.call_at(lambda _: self._check_suspect(attempt, since), at=due)
-
-    # Timers
-
-    @property
-    def _reply_seconds(self) -> float:
-        return self._dialect.first_reply_seconds or self._parts.timeouts.first_reply_seconds
-
-    def _call_at(self, check: Callback, at: float) -> None:
-        self._handles.append(self._parts.timers.call_at(check, at=at))
-
-    def _cancel_handles(self, *, keep: int) -> None:
-        for handle in self._handles[keep:]:
-            handle.cancel()
-        del self._handles[keep:]
-
-    def _check(self, now: float) -> float | None:
-        """Returns when to ask again; None when there is nothing left to look after."""
-        if self.state.end is not None:
-            return None
-        client = replica = self._parts.timeouts
-        if self._dialect.dead_peer_seconds is not None:
-            replica = client.model_copy(update={"dead_peer_seconds": self._dialect.dead_peer_seconds})
-        return self.pair.check(now, client, replica)
-
-    def _check_reply(self, attempt: Attempt, now: float) -> float | None:
-        """A replica that says nothing loses the session; each message that does not commit it gives it time anew."""
-        if attempt is not self._attempt or self.state.conduct.committed or self.state.end is not None:
-            return None
-        due = attempt.spoke_at + self._reply_seconds
-        if now < due:
-            return due
-        detail = f"no reply within {self._reply_seconds:g} s"
-        self.pair.to_client.fail(End(Side.REPLICA, Cause.SILENT, detail=detail))
-        return None
-
-    def _check_suspect(self, attempt: Attempt, since: float) -> None:
-        """A replica whose probes fail and that has given no frame since it was pinged is dead."""
-        self._suspicion = None
-        if attempt is not self._attempt or self.state.end is not None or not self.pair.to_client.reading:
-            return
-        if attempt.connection.keepalive.last_received_at > since:
-            return
-        assert self._connector is not None
-        if self._connector.is_unhealthy(attempt):
-            self.pair.to_client.fail(
-                End(Side.REPLICA, Cause.DEAD, detail="probes fail, and no frame came after a ping")
-            )
+        if self._attempt is not None and self._connector is not None and self.state.end is None:
+            self._watchdog.suspect(self._attempt, self._connector)

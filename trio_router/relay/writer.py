@@ -77,16 +77,20 @@ class Writer:
         if sink is None or sink.broken or self.close_sent is not None or self.closed or self._closing:
             return
         self.close_sent = close
-        if not self.at_boundary and self.dried_up:
-            # The source died in the middle of a frame that is half written: no honest frame can follow.
-            self.outbox.clear()
-            self.closed = True
-            sink.abort()
-            return
         self._injected += frames
         self._closing = True
         if self.at_boundary:
             self._put_injected()
+        elif self.dried_up:
+            self._abort_sink()
+
+    def _abort_sink(self) -> None:
+        """The source died in the middle of a frame that is half written: no honest frame can follow."""
+        self.outbox.clear()
+        self._injected.clear()
+        self.closed = True
+        if self.sink is not None:
+            self.sink.abort()
 
     def _put_injected(self) -> None:
         injected, self._injected = self._injected, []

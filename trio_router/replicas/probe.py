@@ -33,16 +33,24 @@ class Found:
 
 
 class Probe:
-    """Asks ``replica`` through ``client``, or its health path alone through ``http_get``."""
+    """Asks ``replica`` through ``client``, or its health path alone through ``http_get``.
+
+    ``path`` is the health path, if it is not the configuration's.
+    """
 
     def __init__(
-        self, config: RouterConfig, replica: Replica, client: ProbeClient, http_get: HttpGet | None = None
+        self,
+        config: RouterConfig,
+        replica: Replica,
+        client: ProbeClient,
+        http_get: HttpGet | None = None,
+        path: str | None = None,
     ) -> None:
         self.replica = replica
         self._client = client
         self._injected = http_get
         self._base = replica.endpoint.base
-        self._health_path = config.health_check_path
+        self._health_path = path or config.health_check_path
         self._timeout = config.health_check_timeout_seconds
         self._reports = True  # until the replica answers 404 to `/readyz`
         self._unread_since: float | None = None  # since when `/readyz` has given nothing that can be read

@@ -20,6 +20,8 @@ import trio
 
 from trio_router._version import __version__
 
+#: Time limit for closing the connections, also when the probes are cancelled.
+CLOSE_SECONDS: Final = 1.0
 #: A body beyond it is not read, and so not parsed: a report is a few hundred bytes. A probe is asked four times a
 #: second at most, so this also bounds what a hostile replica makes the router read and parse.
 BODY_BYTES: Final = 65536
@@ -59,7 +61,8 @@ class ProbeClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._transport.__aexit__(kind, exc, traceback)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+            await self._transport.__aexit__(kind, exc, traceback)
 
     async def get(self, url: str) -> Answer:
         """Fetch ``url``. A body that is longer than ``BODY_BYTES`` ends the connection, not the probe.

@@ -1,1 +1,1 @@
-"""One config wired into one nursery: accept connections, tell them apart, drain."""
+"""One config wired into one nursery: accept connections, classify them, drain. What a session does belongs to `session`."""

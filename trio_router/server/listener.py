@@ -1,7 +1,8 @@
-"""Where connections come in: one port, told apart by their first request.
+"""Where connections come in: one port, classified by their first request.
 
 A correct upgrade on a stream path becomes a session in the sessions' nursery. A wrong one is answered here, before
-anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404) or during a drain (503).
+anything else is done for it (400, 414, 426, 431), and so is one on an unknown path (404), during a drain (503), or whom
+the embedder's access check denies (401, 403, 429).
 Everything else is ordinary HTTP.
 """
 
@@ -18,9 +19,10 @@ import trio
 
 from trio_router.core.errors import HeadTooLarge
 from trio_router.core.events import Refusal
-from trio_router.core.http.connection_limits import Doorkeeper
+from trio_router.core.http.connection_limits import ConnectionLimits
 from trio_router.core.http.head import parse_head, without_upgrade
 from trio_router.core.http.upgrade_request import BadRequest, upgrade_problem
+from trio_router.http.access import AccessDenied, Authorize, ask
 from trio_router.http.handshake import HeadStream, reject_client
 from trio_router.http.plain_http import PlainHttp
 from trio_router.net.acceptor import accept, listen
@@ -33,10 +35,10 @@ from trio_router.session.session import Arrival, Session
 
 log = get_logger("trio_router.server.listener")
 
-#: For one ordinary HTTP request and its answer; and for those that are under way when a drain begins.
+#: Time limit of one ordinary HTTP request and its answer; also for those in progress when a drain begins.
 HTTP_SECONDS: Final = 60.0
 LAST_REQUEST_SECONDS: Final = 2.0
-#: For a request and its answer on one of the last descriptors.
+#: Time limit of a request and its answer on one of the last descriptors.
 SCARCE_SECONDS: Final = 2.0
 #: Time limit for writing a refusal.
 REFUSAL_SECONDS: Final = 1.0
@@ -44,41 +46,49 @@ _CLOSED: Final = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
-    """One port: what is served on it, and how many may stand in it. ``streams``: sessions are accepted too."""
+class _Endpoint:
+    """One port: what is served on it, and its connection limits. ``streams``: sessions are accepted too."""
 
     http: PlainHttp
-    timers: Doorkeeper
+    limits: ConnectionLimits
     tls: ssl.SSLContext | None = None
     streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who is connected. ``scarce``: on one of the last descriptors."""
+    """The peer of a connection. ``scarce``: it is on one of the last descriptors."""
 
     client: str
     scarce: bool
+    port: int = 0
 
 
 class Listener:
-    """Accepts on the stream port. ``draining()`` says that no new session may begin."""
+    """Accepts on the stream port. ``draining()`` returns whether new sessions are refused; ``authorize`` checks access."""
 
     def __init__(
-        self, services: Services, http: PlainHttp, sessions: trio.Nursery, *, draining: Callable[[], bool]
+        self,
+        services: Services,
+        http: PlainHttp,
+        sessions: trio.Nursery,
+        *,
+        draining: Callable[[], bool],
+        authorize: Authorize | None = None,
     ) -> None:
         self._services = services
         self._sessions = sessions
         self._draining = draining
+        self._authorize = authorize
         self._handshakes: set[trio.CancelScope] = set()
         self._requests: set[trio.CancelScope] = set()
         self._paths = {stream.path: stream for stream in services.config.streams}
-        self._stream_door = _Door(http, self._doorkeeper(), client_tls(services.config), streams=True)
+        self._stream_door = _Endpoint(http, self._connection_limits(), client_tls(services.config), streams=True)
         self._scheme = "https" if self._stream_door.tls else "http"
 
-    def _doorkeeper(self) -> Doorkeeper:
+    def _connection_limits(self) -> ConnectionLimits:
         limits = self._services.config.limits
-        return Doorkeeper(limits.connections_without_session, limits.connections_without_session_per_address)
+        return ConnectionLimits(limits.connections_without_session, limits.connections_without_session_per_address)
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled; ``started`` with the port, once it is really listening.
@@ -90,33 +100,35 @@ class Listener:
         await self._listen(self._stream_door, config.host, config.port, task_status)
 
     async def serve_http(self, http: PlainHttp, host: str, port: int, *, task_status: trio.TaskStatus[int]) -> None:
-        """A port with ordinary HTTP only (``status_port``). It has its own caps: nobody on the stream port can fill it."""
-        await self._listen(_Door(http, self._doorkeeper()), host, port, task_status)
+        """A port with ordinary HTTP only (``status_port``). Its connection limits are separate from the stream port's."""
+        await self._listen(_Endpoint(http, self._connection_limits()), host, port, task_status)
 
-    async def _listen(self, door: _Door, host: str, port: int, task_status: trio.TaskStatus[int]) -> None:
+    async def _listen(self, endpoint: _Endpoint, host: str, port: int, task_status: trio.TaskStatus[int]) -> None:
         listeners = await listen(host, port)
         bound: int = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            welcome = functools.partial(self._accepted, door=door, listeners=nursery)
+            welcome = functools.partial(self._accepted, endpoint=endpoint, listeners=nursery)
             for listener in listeners:
                 listening = bare_socket(listener.socket)
                 nursery.start_soon(accept, listening, self._services.poller, welcome, name="listener")
             task_status.started(bound)
 
-    def _accepted(self, sock: socket.socket, client: str, door: _Door, listeners: trio.Nursery) -> None:
-        """Unlike in `trio.serve_listeners` the connection is not closed when its handler returns: a session takes it along."""
-        caller = _Caller(client, is_reserve(sock.fileno()))
-        reason = door.timers.enter(client, scarce=caller.scarce)
+    def _accepted(
+        self, sock: socket.socket, client: str, port: int, endpoint: _Endpoint, listeners: trio.Nursery
+    ) -> None:
+        """Start a task for it. Unlike `trio.serve_listeners` it leaves the connection open at its end: a session may own it."""
+        caller = _Caller(client, is_reserve(sock.fileno()), port)
+        reason = endpoint.limits.enter(client, scarce=caller.scarce)
         if reason is not None:
-            self._turn_away(sock, caller, reason, says=door.tls is None)
+            self._turn_away(sock, caller, reason, says=endpoint.tls is None)
             return
         stream = RawStream(sock, self._services.poller)
-        # What comes during a drain is no session, and must not hold up the end of the others.
-        nursery = self._sessions if door.streams and not self._draining() else listeners
-        nursery.start_soon(self._handle_connection, stream, caller, door, name="connection")
+        # A connection during a drain is no session, and must not delay the end of the others.
+        nursery = self._sessions if endpoint.streams and not self._draining() else listeners
+        nursery.start_soon(self._handle_connection, stream, caller, endpoint, name="connection")
 
     def _turn_away(self, sock: socket.socket, caller: _Caller, reason: str, *, says: bool) -> None:
-        """Close it without waiting for its request; a client that reads before it writes hears why."""
+        """Close it without reading its request; ``says``: send a 503 first."""
         with sock:
             try:
                 if says:
@@ -126,32 +138,32 @@ class Listener:
                 says = False
         self._refuse(caller, reason, 503 if says else None)
 
-    async def _handle_connection(self, stream: RawStream, caller: _Caller, door: _Door) -> None:
-        """One connection: its first request says what it is. A session lives on in this task."""
+    async def _handle_connection(self, stream: RawStream, caller: _Caller, endpoint: _Endpoint) -> None:
+        """Serve one connection, which its first request classifies. A session runs in this task."""
         session = None
         try:
-            session = await self._classify(stream, caller, door)
+            session = await self._classify(stream, caller, endpoint)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as exc:  # the client's own doing
             log.debug("connection lost before its request", error=str(exc.__cause__ or exc))
         except Exception:  # a bug of ours; the listener and all sessions live on
             log.exception("connection crashed")
         finally:
-            door.timers.leave(caller.client)
+            endpoint.limits.leave(caller.client)
             if session is None:
                 await trio.aclose_forcefully(stream)
         if session is not None:
             await session.run()
 
-    async def _classify(self, raw: RawStream, caller: _Caller, door: _Door) -> Session | None:
-        """Answer whatever is no session. Returns the session, which owns the connection, if it is one."""
+    async def _classify(self, raw: RawStream, caller: _Caller, endpoint: _Endpoint) -> Session | None:
+        """Answer everything that is not a session. Returns the session, which then owns the connection, or None."""
         stream: trio.abc.Stream = raw
         head: HeadStream | None = None
         seconds = self._services.config.timeouts.handshake_seconds
         with trio.move_on_after(min(seconds, SCARCE_SECONDS) if caller.scarce else seconds) as handshake:
             self._handshakes.add(handshake)
             try:
-                if door.tls is not None:
-                    stream = trio.SSLStream(raw, door.tls, server_side=True, https_compatible=True)
+                if endpoint.tls is not None:
+                    stream = trio.SSLStream(raw, endpoint.tls, server_side=True, https_compatible=True)
                     await self._shake_tls(stream, caller)
                 head = HeadStream(stream, limit=self._services.config.limits.header_bytes)
                 await head.read_head()
@@ -168,13 +180,13 @@ class Listener:
         if request is None:
             self._refuse(caller, "bad_request", 400)
             await _refuse(stream, BadRequest(400, "this is not the head of a correct HTTP/1.1 request"))
-        elif not request.wants_websocket or not door.streams:
-            await self._serve_http(door.http, stream, without_upgrade(head.head) + head.early, scarce=caller.scarce)
+        elif not request.wants_websocket or not endpoint.streams:
+            await self._serve_http(endpoint.http, stream, without_upgrade(head.head) + head.early, scarce=caller.scarce)
         elif (problem := upgrade_problem(request)) is not None:
             self._refuse(caller, "bad_request", problem.status, request.path, problem.text)
             await _refuse(stream, problem)
         else:
-            return await self._begin(Arrival(stream, head, request, caller.client, self._scheme), caller)
+            return await self._begin(Arrival(stream, head, request, caller.client, self._scheme, caller.port), caller)
         return None
 
     async def _shake_tls(self, stream: trio.SSLStream[RawStream], caller: _Caller) -> None:
@@ -190,7 +202,7 @@ class Listener:
     async def _serve_http(
         self, http: PlainHttp, stream: trio.abc.Stream, peeked: bytes, *, scarce: bool = False
     ) -> None:
-        """One request, within a bounded time: nobody's slow download may hold up the end of the router."""
+        """Serve one request within a time limit: a slow download must not delay the end of the router."""
         with trio.move_on_after(SCARCE_SECONDS if scarce else HTTP_SECONDS) as patience:
             self._requests.add(patience)
             try:
@@ -204,21 +216,30 @@ class Listener:
         if stream is None:
             self._refuse(caller, "unknown_path", 404, path)
             await reject_client(arrival.head, 404, seconds=REFUSAL_SECONDS)
-        elif (reason := self._full(caller)) is not None:
-            self._refuse(caller, reason, 503, path)
-            await reject_client(arrival.head, 503, seconds=REFUSAL_SECONDS, headers=[(b"retry-after", b"5")])
+        elif (denied := self._full(caller) or await self._deny(arrival, caller)) is not None:
+            self._refuse(caller, denied.reason, denied.status, path)
+            await reject_client(arrival.head, denied.status, seconds=REFUSAL_SECONDS, headers=denied.fields)
         else:
             return Session(self._services, arrival, stream)
         return None
 
-    def _full(self, caller: _Caller) -> str | None:
+    async def _deny(self, arrival: Arrival, caller: _Caller) -> AccessDenied | None:
+        """What the embedder's access check says, if there is one. While it thought, the router may have become full."""
+        if self._authorize is None:
+            return None
+        seconds = self._services.config.timeouts.handshake_seconds
+        request = arrival.request
+        denied = await ask(self._authorize, request, client=arrival.client, scheme=arrival.scheme, seconds=seconds)
+        return denied or self._full(caller)
+
+    def _full(self, caller: _Caller) -> AccessDenied | None:
         """Why no session may begin now, if so."""
         limit = self._services.config.limits.max_sessions
         if self._draining():
-            return "draining"
+            return _full("draining")
         if limit is not None and len(self._services.session_table.open) >= limit:
-            return "max_sessions"
-        return "out_of_file_descriptors" if caller.scarce else None
+            return _full("max_sessions")
+        return _full("out_of_file_descriptors") if caller.scarce else None
 
     def _refuse(
         self, caller: _Caller, reason: str, status: int | None = None, path: str | None = None, detail: str = ""
@@ -226,14 +247,18 @@ class Listener:
         self._services.events.refused(Refusal(reason, caller.client, status, path, detail))
 
     def close_idle(self) -> None:
-        """Close the connections that have not asked for anything yet, and soon those of ordinary HTTP."""
+        """Close connections that have sent no request yet, and soon those of ordinary HTTP."""
         for handshake in list(self._handshakes):
             handshake.cancel()
         for request in self._requests:
             request.deadline = min(request.deadline, trio.current_time() + LAST_REQUEST_SECONDS)
 
 
+def _full(reason: str) -> AccessDenied:
+    return AccessDenied(503, reason, (("Retry-After", "5"),))
+
+
 async def _refuse(stream: trio.abc.Stream, problem: BadRequest) -> None:
-    """Answer a request that neither a session nor hypercorn ever sees."""
+    """Answer a request that neither a session nor hypercorn handles."""
     with trio.move_on_after(REFUSAL_SECONDS):
         await stream.send_all(problem.answer())

@@ -1,4 +1,6 @@
-"""One config wired into one nursery: `Router`, and the doors by which one opens it from Python.
+"""One config wired into one nursery: `Router`, and the functions that open one from Python.
+
+Nothing is decided here about sessions; the parts are constructed, started and ended.
 
 ```
 background: poller, timers, probes           cancelled last
@@ -22,12 +24,13 @@ from quart_trio import QuartTrio
 from trio_router._version import __version__
 from trio_router.core.config import RouterConfig
 from trio_router.core.config.diff import ConfigDiff
-from trio_router.core.dialects import Dialect
+from trio_router.core.dialects import Dialect, shared_probe_path
 from trio_router.core.errors import ConfigError, ReloadRefused
 from trio_router.core.events import Events
 from trio_router.core.replicas.balancing import PolicyFactory
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.session.outcome import Cause
+from trio_router.http.access import Authorize
 from trio_router.http.plain_http import PlainHttp
 from trio_router.operations.admin.feed import EventFeed
 from trio_router.operations.logging import get_logger, set_log_level
@@ -42,27 +45,28 @@ from trio_router.session.context import Services, make_services
 log = get_logger("trio_router")
 
 
-#: The first drains, the second ends at once.
+#: The first one drains, the second ends at once.
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
-#: Reads the configuration again.
+#: Reloads the configuration.
 RELOADS: Final = (signal.SIGHUP,)
-#: Customary for "open your log again"; by default it kills a process.
+#: Customary for "reopen the log"; by default it kills a process.
 UNSUPPORTED: Final = (signal.SIGUSR1,)
-#: What ``status_on_stream_port: false`` takes off the stream port.
+#: Not served on the stream port with ``status_on_stream_port: false``.
 PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
 
 class Router:
     """A router. `run` it once, or read its `status` without running it.
 
-    ``port`` and ``status_port`` are the ports that it really listens on, from when it is running. ``events`` are told
-    what happens in it, after the log; one that raises is logged and disturbs nobody. ``policies`` and ``dialects`` are
+    ``port`` and ``status_port`` are the ports that it really listens on, once it is running. ``events`` are sinks that are
+    called after the log; one that raises is logged, and the others are still called. ``policies`` and ``dialects`` are
     balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
-    ``registry`` has its own policies. ``started_with`` are further fields of the start line: the configuration's file, say.
+    ``registry`` has its own policies and default capacity. ``authorize`` is asked whether a client may begin a session
+    (see `http.access`). ``started_with`` are further fields of the start line: the configuration's file, say.
     ``load`` reads the configuration again (in a thread), for `reload`.
 
     Raises:
-        ValueError: for a ``balance`` that nobody knows.
+        ValueError: for a ``balance`` or a dialect that nobody knows.
     """
 
     def __init__(
@@ -75,15 +79,16 @@ class Router:
         events: Sequence[Events] = (),
         policies: Mapping[str, PolicyFactory] | None = None,
         dialects: Mapping[str, Dialect] | None = None,
+        authorize: Authorize | None = None,
         started_with: Mapping[str, object] | None = None,
         load: LoadConfig | None = None,
     ) -> None:
         self.config = config
-        feed = EventFeed()
+        self.feed = EventFeed()
         self.services: Services = make_services(
             config,
             registry,
-            events=(feed, *events) if config.admin.enabled else events,
+            events=(self.feed, *events) if config.admin.enabled else events,
             policies=policies,
             dialects=dialects,
         )
@@ -92,8 +97,11 @@ class Router:
         self.status_port: int | None = None
         self.draining = False
         self._reloader = Reloader(self.services, load, self._reconfigure)
-        self._admin = Admin(self.services, feed, reload=self.reload, drain=self.drain) if config.admin.enabled else None
+        self._admin = (
+            Admin(self.services, self.feed, reload=self.reload, drain=self.drain) if config.admin.enabled else None
+        )
         self._http_get = http_get
+        self._authorize = authorize
         self._started_with = dict(started_with or {})
         self._started_at: float | None = None
         self._serving = trio.CancelScope()
@@ -104,7 +112,7 @@ class Router:
 
     @property
     def registry(self) -> ReplicaRegistry:
-        """Its replicas."""
+        """The replicas of this router."""
         return self.services.registry
 
     @property
@@ -130,10 +138,10 @@ class Router:
         if self._admin is not None:
             self._admin.reconfigure(config)
 
-    # web.View
+    # operations.pages.View
 
     def status(self) -> StatusBody:
-        """The body of `/status`; every configured replica is in it, also before anything was started."""
+        """The body of `/status`. Contains every configured replica, also before the router runs."""
         now = _now()
         return status_body(
             self.registry,
@@ -145,7 +153,7 @@ class Router:
         )
 
     def ready(self) -> tuple[bool, str]:
-        """Whether a new session has a chance: not draining, and some replica is usable, or has a slot if nobody may wait."""
+        """Whether a new session has a chance: not draining, and a replica is usable, or has a free slot if none may wait."""
         if self.draining:
             return False, "draining"
         now, may_wait = _now(), self.config.queue.length > 0
@@ -178,7 +186,9 @@ class Router:
         async with trio.open_nursery() as sessions:
             hidden = () if self.config.status_on_stream_port else PRIVATE_PATHS
             public, private = PlainHttp(self.app, hidden=hidden), PlainHttp(self.app)
-            listener = Listener(self.services, public, sessions, draining=lambda: self.draining)
+            listener = Listener(
+                self.services, public, sessions, draining=lambda: self.draining, authorize=self._authorize
+            )
             self.port = await listeners.start(listener.serve)
             if self.config.status_port is not None:
                 host = self.config.status_host or self.config.host
@@ -209,7 +219,7 @@ class Router:
 
     @contextlib.contextmanager
     def _end_line(self) -> Iterator[None]:
-        """One line however it ends, if it was listening."""
+        """Log one line at the end, however it ends, if the router was listening."""
         try:
             yield
         finally:
@@ -218,7 +228,13 @@ class Router:
                 log.info("router has ended", seconds=seconds, sessions=self.services.session_table.opened_total)
 
     async def _probe(self) -> None:
-        await run_health_check_loop(self.registry, self.config, http_get=self._http_get, events=self.services.events)
+        await run_health_check_loop(
+            self.registry,
+            self.config,
+            http_get=self._http_get,
+            events=self.services.events,
+            probe_path=lambda config: shared_probe_path(config, self.services.dialects.values()),
+        )
 
     def drain(self) -> None:
         """Begin to end: not ready any more, no new sessions; open ones get ``drain_seconds``, then a close 1012.
@@ -231,7 +247,7 @@ class Router:
             self._serving.cancel()
 
     async def _close_spread(self) -> None:
-        """Close what is left after ``drain_seconds``, each session at a random moment of ``spread_seconds``."""
+        """Close the remaining sessions after ``drain_seconds``, each at a random moment of ``spread_seconds``."""
         await trio.sleep(self.config.shutdown.drain_seconds)
         start = trio.current_time()
         left = list(self.services.session_table)
@@ -250,10 +266,25 @@ def _now() -> float:
 
 
 def build_router_app(
-    config: RouterConfig, *, registry: ReplicaRegistry | None = None, blueprints: Sequence[Blueprint] = ()
+    config: RouterConfig,
+    *,
+    registry: ReplicaRegistry | None = None,
+    blueprints: Sequence[Blueprint] = (),
+    events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
 ) -> QuartTrio:
     """The operators' pages as an app, over an injected registry if there is one. Works without being served."""
-    return Router(config, registry=registry, blueprints=blueprints).app
+    return Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    ).app
 
 
 async def serve_router(
@@ -263,10 +294,22 @@ async def serve_router(
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
     events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
     task_status: trio.TaskStatus[Router] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a router until cancelled: ``router = await nursery.start(serve_router, config)``."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
+    router = Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        http_get=http_get,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    )
     await router.run(task_status=task_status)
 
 
@@ -278,9 +321,21 @@ async def open_router(
     blueprints: Sequence[Blueprint] = (),
     http_get: HttpGet | None = None,
     events: Sequence[Events] = (),
+    policies: Mapping[str, PolicyFactory] | None = None,
+    dialects: Mapping[str, Dialect] | None = None,
+    authorize: Authorize | None = None,
 ) -> AsyncIterator[Router]:
     """A router that runs inside the block: ``async with open_router(config) as router``. Leaving it leaves nothing behind."""
-    router = Router(config, registry=registry, blueprints=blueprints, http_get=http_get, events=events)
+    router = Router(
+        config,
+        registry=registry,
+        blueprints=blueprints,
+        http_get=http_get,
+        events=events,
+        policies=policies,
+        dialects=dialects,
+        authorize=authorize,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(router.run)
         yield router
@@ -325,5 +380,5 @@ async def reload_by_signal(router: Router, number: int) -> None:
 
 
 def log_unsupported(number: int) -> None:
-    """Say that a signal does nothing; a process that dies of a mistyped ``kill`` would take every session along."""
+    """Log that a signal has no effect; its default, to kill the process, would end every session."""
     log.warning("signal is not supported", signal=signal.Signals(number).name)

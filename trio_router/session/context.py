@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trio_router.core.config import RouterConfig
-from trio_router.core.dialects import Dialect, make_dialect
+from trio_router.core.dialects import Dialect, make_dialect, shared_capacity
 from trio_router.core.events import Events
 from trio_router.core.replicas.balancing import PolicyFactory
 from trio_router.core.replicas.registry import ReplicaRegistry
@@ -45,8 +45,9 @@ class Services:
         The registry is not told: its `reconfigure` comes first, and may refuse.
         """
         self.config = config
-        self.relay_parts = replace(self.relay_parts, timeouts=config.timeouts, limits=config.limits)
-        self.relay_parts.unplaced.resize(config.limits.unplaced_bytes)
+        before = self.relay_parts
+        before.unplaced.resize(config.limits.unplaced_bytes)
+        self.relay_parts = RelayParts(config.timeouts, config.limits, before.scratch, before.timers, before.unplaced)
         self.identities.reconfigure(config)
         self.connector.reconfigure(config)
         self.admission.reconfigure(config)
@@ -68,7 +69,10 @@ def make_services(
     Raises:
         ValueError: a ``balance`` or a dialect that is neither the router's own nor given.
     """
-    registry = registry or ReplicaRegistry(config, policies=policies)
+    by_path = {stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams}
+    if registry is None:
+        capacity = shared_capacity(by_path.values())
+        registry = ReplicaRegistry(config, policies=policies, default_capacity=capacity)
     poller, timers = Poller(), Timers()
     identities = Identities(config, registry)
     session_table = SessionTable()
@@ -84,6 +88,6 @@ def make_services(
         relay_parts=RelayParts(
             config.timeouts, config.limits, Scratch(), timers, ByteBudget(config.limits.unplaced_bytes)
         ),
-        dialects={stream.path: make_dialect(stream.dialect or config.dialect, dialects) for stream in config.streams},
+        dialects=by_path,
         events=fan_out((RefusalTotals(session_table), SuspectSessions(session_table), *events)),
     )

@@ -148,7 +148,7 @@ class Placement:
         self._services.registry.session_opened(replica)
         self._services.admission.committed(self.visit)
         self._services.identities.committed(self.visit, replica)
-        for failure in self._tries.blameworthy():
+        for failure in self._tries.conclude():
             self._record_failure(failure.replica, failure.why, client=self._address, opened=False)
 
     def is_unhealthy(self, attempt: Attempt) -> bool:
@@ -284,4 +284,6 @@ class Placement:
         if slot is not None:
             if self._committed:
                 self._services.admission.session_ended(self.visit)
-            self._services.registry.release(slot, now=trio.current_time(), linger=linger)
+            # A replica that neither took the session nor lost it is not busy with it.
+            seconds = self._dialect.linger_seconds if self._committed or linger else 0.0
+            self._services.registry.release(slot, now=trio.current_time(), linger=linger, linger_seconds=seconds)

@@ -148,16 +148,18 @@ class Session:
         try:
             client = await self._shake_hands()
             end = client if isinstance(client, End) else await self._relay_for(client).run(self._placement)
-        except Exception as exc:
-            end = End(Side.ROUTER, Cause.CRASHED, detail=repr(exc))
+        except* Exception as crash:  # a cancellation that comes with it goes on
+            end = End(Side.ROUTER, Cause.CRASHED, detail=_first_error(crash))
             log.exception("session crashed", session=self.id)
         finally:
             replica = self.replica
-            await self._placement.finish(end)  # noqa: ASYNC102  waits for nobody
-            if self._arrival is not None:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
-                    await trio.aclose_forcefully(self._arrival.stream)
-            self._account(end, replica)
+            try:
+                await self._placement.finish(end)  # noqa: ASYNC102  waits for nobody
+            finally:
+                if self._arrival is not None:
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
+                        await trio.aclose_forcefully(self._arrival.stream)
+                self._account(end, replica)
 
     async def _shake_hands(self) -> Connection | End:
         """The client's connection after its handshake; where the dialect allows it, a replica has been asked before."""
@@ -224,3 +226,11 @@ class Session:
         )
         self._services.session_table.end(self, outcome)
         self._services.events.session_ended(self, outcome)
+
+
+def _first_error(crash: BaseExceptionGroup[BaseException]) -> str:
+    """The first of the errors, without the groups around it."""
+    error: BaseException = crash
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return repr(error)

@@ -18,6 +18,13 @@ from trio_router.core.session.outcome import Cause, CloseInfo, End, FailedAttemp
 TELLINGS: Final = 2
 #: Ends that what the client said may have caused. Silence and slowness are the replica's own.
 _CLIENTS_DOING: Final = frozenset({Cause.VANISHED, Cause.PROTOCOL_ERROR, Cause.TOO_BIG, Cause.HANDSHAKE_FAILED})
+#: The kind of an attempt whose replica ended TCP without a close frame.
+_DROPPED: Final = (Cause.VANISHED, None)
+
+#: What all sessions share after their commit point; nothing is ever put in.
+_NOBODY: Final[dict[Replica, int]] = {}
+_NO_FAILURES: Final[list[Failure]] = []
+_NO_CLOSES: Final[list[CloseInfo | None]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +49,20 @@ class Tries:
     def __init__(self, attempts: int) -> None:
         self.log: tuple[FailedAttempt, ...] = ()
         self._attempts = attempts
-        self._told: Counter[Replica] = Counter()
-        self._refused: Counter[Replica] = Counter()
+        self._told: dict[Replica, int] = {}
+        self._refused: dict[Replica, int] = {}
         self._failed: list[Failure] = []
         self._deferred: list[Failure] = []  # not clear yet whose fault
         self._closes: list[CloseInfo | None] = []  # how each attempt that was told something was closed
 
     def told(self, replica: Replica) -> None:
         """A connection stands: the replica hears what the client says."""
-        self._told[replica] += 1
+        self._told[replica] = self._told.get(replica, 0) + 1
 
     def refused(self, replica: Replica, why: str, close: CloseInfo | None) -> None:
         """It is up and has no room."""
         self.log = (*self.log, FailedAttempt(replica.label, why))
-        self._refused[replica] += 1
+        self._refused[replica] = self._refused.get(replica, 0) + 1
         self._closes.append(close)
 
     def failed(self, replica: Replica, end: End) -> Failure:
@@ -79,6 +86,8 @@ class Tries:
 
     def excluded(self, *, last_resort: bool) -> tuple[Replica, ...]:
         """Replicas that are not asked (again). ``last_resort``: one that failed at the message may be asked once more."""
+        if not (self._failed or self._told or self._refused):
+            return ()
         failed = [f.replica for f in self._failed if not last_resort or f.kind is None]
         often = [r for r, times in self._told.items() if times >= TELLINGS]
         full = [r for r, times in self._refused.items() if times >= self._attempts]
@@ -97,12 +106,16 @@ class Tries:
     @property
     def message_fault(self) -> bool:
         """Whether two attempts failed in the same way at what the client said."""
+        if len(self._deferred) < TELLINGS:
+            return False
         kinds = Counter(f.kind for f in self._deferred)
         return any(times >= TELLINGS for times in kinds.values())
 
-    def blameworthy(self) -> list[Failure]:
-        """Another replica took the session: those that failed it before are to blame. Asked once."""
-        found, self._deferred = self._deferred, []
+    def conclude(self) -> list[Failure]:
+        """Another replica took the session: those that failed it before are to blame, and only the log is kept."""
+        found = self._deferred
+        self._told = self._refused = _NOBODY
+        self._failed, self._deferred, self._closes = _NO_FAILURES, _NO_FAILURES, _NO_CLOSES
         return found
 
     def none_left(self, *, pass_refusals: bool, retry_after: float | None) -> End:
@@ -112,7 +125,8 @@ class Tries:
             return End(Side.REPLICA, Cause.CLOSED, close)
         detail = "; ".join(f"{tried.replica}: {tried.why}" for tried in self.log)
         if self.message_fault:
-            return End(Side.CLIENT, Cause.POISON, detail=detail)
+            dropped = pass_refusals and all(f.kind == _DROPPED for f in self._deferred)
+            return End(Side.CLIENT, Cause.POISON, detail=detail, dropped=dropped)
         if self._refused and not self._failed:
             return End(Side.REPLICA, Cause.REJECTED, detail=detail, retry_after=retry_after)
         return End(Side.ROUTER, Cause.UNREACHABLE, detail=detail, retry_after=retry_after)

@@ -8,6 +8,7 @@ import pytest
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig, parse_config
 from trio_router.core.config.diff import ConfigDiff, diff_configs, merge_replicas
+from trio_router.core.errors import ReloadRefused
 
 A, B, C = (ReplicaEndpoint(f"http://{name}", name=name) for name in "abc")
 
@@ -100,3 +101,8 @@ def test_what_the_file_does_not_touch_stays_as_an_operator_made_it() -> None:
     assert merge_replicas(old, replicas(B, C), live) == (by_api,), "a was taken out"
     named = ReplicaEndpoint("http://api", name="mine")
     assert merge_replicas(old, replicas(A, named), live) == (heavy(A, 7.0), named), "the file knows it now"
+
+
+def test_a_refused_reload_names_the_keys() -> None:
+    refused = ReloadRefused("a restart is needed", keys=["router.port"])
+    assert (str(refused), refused.keys) == ("a restart is needed", ("router.port",))

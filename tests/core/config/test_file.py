@@ -1,4 +1,4 @@
-"""The configuration from a file: the seed's YAML as it is, and every mistake at once, each with its path."""
+"""The configuration from a file: the YAML of FastVideo's router unchanged, and every mistake at once, each with its path."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def router(*lines: str) -> list[str]:
     return problems("router:\n" + "".join(f"  {line}\n" for line in (REPLICA, *lines)))
 
 
-def test_the_seeds_file_is_taken_as_it_is() -> None:
+def test_the_file_of_fastvideos_router_is_taken_as_it_is() -> None:
     config = parse_config(SEED)
     assert (config.host, config.port, config.health_check_path) == ("127.0.0.1", 9100, "/healthz")
     assert (config.health_check_interval_seconds, config.health_check_timeout_seconds) == (1.0, 0.5)
@@ -259,4 +259,4 @@ def test_an_error_says_where_how_many_and_what() -> None:
 def test_the_queue_is_patient_and_its_old_name_is_hinted_at() -> None:
     config = parse_config(f"router: {{{REPLICA}, queue: {{per_client: 2}}}}")
     assert (config.queue.length, config.queue.timeout_seconds, config.queue.per_client) == (100, 300, 2)
-    assert router("line: {length: 1}") == ["router.queue: unknown key; did you mean 'queue'?"]
+    assert router("line: {length: 1}") == ["router.line: unknown key; did you mean 'queue'?"]

@@ -1,4 +1,4 @@
-"""The configuration from Python: the seed's flat names, and every check, each with words that say what is wrong."""
+"""The configuration from Python: the flat names of FastVideo's router, and every check, each with its text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trio_router.core.config import ReplicaEndpoint, RouterConfig
 ONE = (ReplicaEndpoint("http://a"),)
 
 
-def test_the_seeds_flat_field_names_and_defaults() -> None:
+def test_the_flat_field_names_and_defaults_of_fastvideos_router() -> None:
     config = RouterConfig(replicas=[ReplicaEndpoint(url="http://a:8000")])
     assert (config.host, config.port, config.health_check_path) == ("0.0.0.0", 9000, "/health")
     assert (config.health_check_interval_seconds, config.health_check_timeout_seconds) == (5.0, 2.0)
@@ -149,7 +149,7 @@ def test_lists_are_taken_and_tuples_kept() -> None:
 
 
 @pytest.mark.parametrize("room", [0, -1])
-def test_a_replica_has_room_for_one_session_at_least(room: int) -> None:
+def test_a_replica_has_capacity_for_one_session_at_least(room: int) -> None:
     with pytest.raises(ValueError, match="must be 1 or more, or auto"):
         ReplicaEndpoint("http://a", max_sessions=room)
 

@@ -9,34 +9,34 @@ import pytest
 from trio_router.core.config import AffinityConfig, RouterConfig
 from trio_router.core.errors import OWN_SHORTAGE, DialError, own_shortage
 from trio_router.core.events import Refusal
-from trio_router.core.http.connection_limits import SCARCE_PER_ADDRESS, TOO_MANY, TOO_MANY_OF_ADDRESS, Doorkeeper
+from trio_router.core.http.connection_limits import SCARCE_PER_ADDRESS, TOO_MANY, TOO_MANY_OF_ADDRESS, ConnectionLimits
 from trio_router.core.session.table import SessionTable
 from trio_router.operations.totals import RefusalTotals
 
 
 def test_one_address_cannot_take_all_places() -> None:
-    door = Doorkeeper(10, 2)
+    door = ConnectionLimits(10, 2)
     assert [door.enter("a"), door.enter("a"), door.enter("a")] == [None, None, TOO_MANY_OF_ADDRESS]
     assert door.enter("b") is None
-    assert repr(door) == "<Doorkeeper open=3 of 10, addresses=2>"
+    assert repr(door) == "<ConnectionLimits open=3 of 10, addresses=2>"
 
 
 def test_all_addresses_together_are_capped() -> None:
-    door = Doorkeeper(2, 2)
+    door = ConnectionLimits(2, 2)
     assert [door.enter("a"), door.enter("b"), door.enter("c")] == [None, None, TOO_MANY]
-    assert repr(door) == "<Doorkeeper open=2 of 2, addresses=2>"
+    assert repr(door) == "<ConnectionLimits open=2 of 2, addresses=2>"
 
 
 def test_who_leaves_makes_room_and_is_forgotten() -> None:
-    door = Doorkeeper(1, 1)
+    door = ConnectionLimits(1, 1)
     for address in ("a", "a", "b"):
         assert door.enter(address) is None
         door.leave(address)
-    assert repr(door) == "<Doorkeeper open=0 of 1, addresses=0>"
+    assert repr(door) == "<ConnectionLimits open=0 of 1, addresses=0>"
 
 
 def test_two_of_one_address_leave_one_after_the_other() -> None:
-    door = Doorkeeper(4, 2)
+    door = ConnectionLimits(4, 2)
     door.enter("a")
     door.enter("a")
     door.leave("a")
@@ -46,7 +46,7 @@ def test_two_of_one_address_leave_one_after_the_other() -> None:
 
 
 def test_where_descriptors_are_scarce_one_address_gets_a_few() -> None:
-    door = Doorkeeper(100, 100)
+    door = ConnectionLimits(100, 100)
     assert [door.enter("a", scarce=True) for _ in range(SCARCE_PER_ADDRESS + 1)][-2:] == [None, TOO_MANY_OF_ADDRESS]
     assert door.enter("a") is None
 

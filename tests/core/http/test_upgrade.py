@@ -84,6 +84,7 @@ def test_a_wrong_handshake_is_not_taken(was: bytes, becomes: bytes, words: str) 
         Upgrade(b"/", ("fv.1",)).read_answer(ANSWER.replace(was, becomes, 1), KEY)
     assert words in str(caught.value)
     assert (caught.value.status, caught.value.refused, caught.value.is_answer) == (None, False, False)
+    assert caught.value.reached, "it got the request: whose fault it is is not clear"
 
 
 @pytest.mark.parametrize(

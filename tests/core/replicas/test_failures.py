@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.core.samples import heal, make_registry, sicken
@@ -164,3 +166,56 @@ def test_a_replica_that_was_restarted_or_ordered_back_is_given_another_chance(wh
     else:
         registry.set_admin_state(hole, AdminState.READY, now=1.0)
     assert not hole.refusing
+
+
+def test_a_replica_under_suspicion_is_tried_last_and_probed_and_nothing_is_counted_against_it() -> None:
+    registry = make_registry(2)
+    suspect, other = registry.replicas
+    lost = []
+    registry.on_loss = lambda: lost.append(1)
+    for _ in range(10):
+        registry.suspect(suspect, "dropped the connection", now=0.0)
+    assert (suspect.usable(0.0), suspect.wants_probe(0.0), suspect.failures_total) == (True, True, 0)
+    assert suspect.health.last_error == "dropped the connection"
+    assert registry.candidates(now=0.0) == [other]
+    assert len(lost) == 10
+    heal(registry, suspect)
+    assert registry.candidates(now=0.0) == [suspect, other]
+
+
+def test_a_suspected_replica_is_tried_last_and_nothing_is_counted() -> None:
+    registry = make_registry(2)
+    bad, good = registry.replicas
+    lost: list[bool] = []
+    registry.on_loss = lambda: lost.append(bad.suspected)
+    registry.suspect(bad, "reset", now=5.0)
+    assert (bad.suspected, bad.usable_until, bad.failures_total, bad.health.last_error) == (True, 5.0, 0, "reset")
+    assert lost == [True], "probed at once"
+    assert registry.select(now=5.0) is good
+
+
+def test_dials_that_time_out_are_counted() -> None:
+    registry = make_registry(2)
+    bad = registry.replicas[0]
+    registry.suspect_dial(bad, "timeout", now=0.0)
+    registry.suspect_dial(bad, "timeout", now=1.0)
+    assert bad.failures_total == 2
+
+
+def test_an_acceptance_counts_from_the_first_of_the_refusals() -> None:
+    registry = make_registry(2)
+    bad, good = registry.replicas
+    registry.request_accepted(good, now=0.0)
+    changed = [registry.request_refused(bad, 403, now=now, client=str(now)) for now in (50.0, 100.0, 150.0)]
+    assert changed == [(), (), (bad,)]
+
+
+def test_a_session_that_may_use_no_replica_waits_for_none() -> None:
+    registry = make_registry(2)
+    assert registry.unusable_since(0.0) is None
+    assert registry.unusable_since(0.0, exclude=registry.replicas) == -math.inf
+
+
+def test_a_policy_that_nobody_knows_is_an_error_of_whoever_asks() -> None:
+    with pytest.raises(ValueError, match="nobody's"):
+        make_registry(2).select(balance="nobody's")

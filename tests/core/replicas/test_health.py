@@ -1,4 +1,4 @@
-"""The table of transitions, and the seed's behaviours that embedders rely on."""
+"""The table of transitions, and the behaviours of FastVideo's router that embedding programs rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replica says of itself is read in bounds, whatever it sends."""
+"""A replica's report is parsed within bounds, whatever it sends."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def take(registry: ReplicaRegistry, now: float, *, key: str | None = None, conne
 
 
 def busy(registry: ReplicaRegistry, replica: Replica, count: int, *, asked_at: float) -> None:
-    """A good probe in which it says that so many sessions are open there, out of 10."""
+    """A good probe that reports this many open sessions, out of 10."""
     heal(registry, replica, now=asked_at + 0.1, report=Report(asked_at=asked_at, busy=count, total=10))
 
 
@@ -36,20 +36,21 @@ def counts(replica: Replica) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "configured", "reported", "capacity"),
+    ("default", "configured", "reported", "capacity"),
     [
-        ("fastvideo", "auto", None, 1),
-        ("opaque", "auto", None, None),
-        ("fastvideo", "auto", 4, 4),
-        ("opaque", "auto", 4, 4),
-        ("fastvideo", 2, 4, 2),
-        ("fastvideo", "auto", 0, 0),
+        (1, "auto", None, 1),
+        (3, "auto", None, 3),
+        (None, "auto", None, None),
+        (1, "auto", 4, 4),
+        (None, "auto", 4, 4),
+        (1, 2, 4, 2),
+        (1, "auto", 0, 0),
     ],
 )
 def test_capacity_is_what_was_configured_else_reported_else_the_dialects(
-    dialect: str, configured: int | str, reported: int | None, capacity: int | None
+    default: int | None, configured: int | str, reported: int | None, capacity: int | None
 ) -> None:
-    registry, replica = one_replica(dialect=dialect, each={"max_sessions": configured})
+    registry, replica = one_replica(default_capacity=default, each={"max_sessions": configured})
     heal(registry, replica, report=Report(asked_at=0.0, total=reported))
     assert replica.full_capacity == replica.capacity(0.0) == capacity
     assert replica.free(0.0) is (capacity != 0)
@@ -69,7 +70,7 @@ def test_slots_are_given_until_none_is_left_and_again_after_a_release() -> None:
 
 
 def test_without_a_limit_there_is_always_room() -> None:
-    registry, replica = one_replica(dialect="opaque")
+    registry, replica = one_replica(default_capacity=None)
     for _ in range(50):
         take(registry, 0.0)
     assert replica.available(0.0)
@@ -84,6 +85,38 @@ def test_a_slot_lingers_only_on_a_replica_that_reports() -> None:
     assert counts(replica) == (0, 1, 0)
     registry.release(take(registry, 5.0), now=6.0, linger=False)
     assert counts(replica) == (0, 1, 0)
+
+
+def test_where_nothing_is_reported_a_slot_lingers_for_the_dialects_time() -> None:
+    registry, replica = one_replica()
+    registry.release(take(registry, 0.0, key="ann"), now=1.0, linger_seconds=2.0)
+    assert counts(replica) == (0, 1, 0)
+    assert not replica.wants_probe(1.0), "no report would settle it"
+    assert not replica.available(2.9)
+    assert replica.available(2.9, key="ann"), "its own client does not stand in its own way"
+    assert registry.next_change(1.0) == 3.0
+    assert replica.available(3.0)
+    assert registry.next_change(3.0) == float("inf")
+    take(registry, 3.0)
+    assert counts(replica) == (1, 0, 0)
+
+
+def test_a_good_probe_forgets_slots_whose_time_has_passed_and_no_others() -> None:
+    registry, replica = one_replica(each={"max_sessions": 2})
+    first, second = take(registry, 0.0), take(registry, 0.0)
+    registry.release(first, now=1.0, linger_seconds=1.0)
+    registry.release(second, now=1.0, linger_seconds=3.0)
+    heal(registry, replica, now=2.0)
+    assert counts(replica) == (0, 1, 0)
+
+
+def test_a_report_settles_what_the_dialects_time_only_guesses() -> None:
+    registry, replica = one_replica(each={"max_sessions": 2})
+    registry.release(take(registry, 0.0), now=1.0, linger_seconds=500.0)
+    busy(registry, replica, 0, asked_at=2.0)
+    assert counts(replica) == (0, 0, 0)
+    registry.release(take(registry, 3.0), now=4.0, linger_seconds=500.0)
+    assert counts(replica) == (0, 0, 0), "it reports, and is not busy with a session that has ended"
 
 
 def test_a_lingering_slot_is_taken_until_a_report_that_was_asked_for_afterwards() -> None:

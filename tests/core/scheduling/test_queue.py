@@ -1,4 +1,4 @@
-"""The wait queue: first come first served, and nobody waits behind somebody who wants something else."""
+"""The wait queue: first come first served, and no session waits for one with another preset."""
 
 from __future__ import annotations
 

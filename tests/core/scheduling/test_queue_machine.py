@@ -35,7 +35,7 @@ policies = st.sampled_from((None, "first", "round_robin", "random_two", "hash"))
 
 
 class Line(RuleBasedStateMachine):
-    """``turns`` is who got a slot, in order; ``placed`` the slots of sessions that are under way."""
+    """``turns`` are the waiters that got a slot, in order; ``placed`` the slots of sessions that are under way."""
 
     waiting = Bundle("waiting")
     sessions = Bundle("sessions")

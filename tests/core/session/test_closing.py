@@ -1,4 +1,4 @@
-"""Every way a session can end has last words, and they are words that may be sent."""
+"""Every way a session can end has a close plan, and its codes and messages may be sent."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_search_for_ends_finds_what_it_should() -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("pair", sorted({*ENDS, *CLOSE_PLANS}), ids="-".join)
-def test_every_end_has_words_that_may_be_sent(pair: tuple[Side, Cause], told: bool) -> None:
+def test_every_end_has_a_close_that_may_be_sent(pair: tuple[Side, Cause], told: bool) -> None:
     said = words(pair, told=told)
     for info in (said.to_client, said.to_replica):
         if info is not None:
@@ -143,7 +143,7 @@ def test_close_codes_are_an_interface(side: Side, cause: Cause, client: int | No
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_a_close_is_answered_by_the_other_side_if_that_was_told(told: bool) -> None:
+def test_a_close_is_answered_by_the_other_side_if_that_was_sent_it(told: bool) -> None:
     by_client, by_replica = (
         words((Side.CLIENT, Cause.CLOSED), told=told),
         words((Side.REPLICA, Cause.CLOSED), told=told),
@@ -174,7 +174,7 @@ def test_an_invalid_first_message_is_not_worth_another_try() -> None:
     assert (error.code, error.message, error.retryable) == ("invalid_message", "no JSON", False)
 
 
-def test_the_seeds_words() -> None:
+def test_the_texts_of_fastvideos_router() -> None:
     said = words((Side.ROUTER, Cause.NO_REPLICA))
     assert said.to_client == CloseInfo(1013, "no_healthy_replica")
     assert said.error is not None
@@ -205,3 +205,33 @@ def test_a_drain_is_a_restart() -> None:
     told = words((Side.ROUTER, Cause.DRAINED)).to_client
     assert told is not None
     assert told.code == 1012
+
+
+def test_where_replicas_dropped_tcp_at_the_message_the_client_is_dropped_too() -> None:
+    end = End(Side.CLIENT, Cause.POISON, dropped=True)
+    assert close_plan(end, other_told=False) == ClosePlan(drop_client=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "cause", "reason"),
+    [
+        (Side.CLIENT, Cause.CLIENT_LIMIT, "per_client_limit"),
+        (Side.ROUTER, Cause.NO_REPLICA, "no_healthy_replica"),
+        (Side.ROUTER, Cause.QUEUE_FULL, "queue_full"),
+        (Side.ROUTER, Cause.QUEUE_TIMEOUT, "queue_timeout"),
+        (Side.ROUTER, Cause.UNREACHABLE, "no_replica_reached"),
+        (Side.ROUTER, Cause.OVERLOADED, "overloaded"),
+    ],
+)
+def test_a_session_without_a_replica_is_told_to_try_again_and_why(side: Side, cause: Cause, reason: str) -> None:
+    plan = CLOSE_PLANS[side, cause]
+    assert plan.to_client == CloseInfo(1013, reason)
+    assert plan.error is not None
+    assert plan.error.code == "gpu_unavailable"
+    assert plan.error.message.startswith("router: ")
+
+
+def test_a_session_that_an_operator_closes_is_told_what_the_operator_said() -> None:
+    said = CloseInfo(4000, "bye")
+    plan = close_plan(End(Side.ROUTER, Cause.OPERATOR, said), other_told=False)
+    assert plan == ClosePlan(to_client=said, to_replica=CloseInfo(1001, "closed by an operator"))

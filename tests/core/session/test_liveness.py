@@ -66,7 +66,7 @@ def test_a_check_that_comes_late_finds_it_dead_and_pings_no_more() -> None:
 
 
 def checks(*deliveries: Delivery | None) -> list[KeepaliveAction]:
-    """One check every 20 s of a connection that says nothing."""
+    """One check every 20 s of a silent connection."""
     keepalive = Keepalive(0.0)
     return [keepalive.check(20.0 * number, TIMEOUTS, one) for number, one in enumerate(deliveries, start=1)]
 
@@ -101,3 +101,32 @@ def test_a_dead_connection_is_measured_from_the_last_byte_it_took() -> None:
         KeepaliveAction.PING,
         KeepaliveAction.DEAD,
     ]
+
+
+def test_silence_while_nobody_was_reading_means_nothing() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.excuse(50.0)
+    assert keepalive.check(100.0, TIMEOUTS) is KeepaliveAction.PING
+    assert keepalive.check(110.0, TIMEOUTS) is KeepaliveAction.DEAD
+
+
+def test_silence_while_nobody_read_is_excused() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.excuse(59.0)
+    assert keepalive.due(TIMEOUTS) == 79.0
+    assert keepalive.check(60.0, TIMEOUTS) is KeepaliveAction.FINE
+    assert watch(keepalive, 1000.0)[-1] == (119.0, KeepaliveAction.DEAD)
+
+
+def test_bytes_that_were_acknowledged_for_the_first_time_are_life() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.check(10.0, TIMEOUTS, Delivery(acknowledged=0, unsent=5))
+    assert keepalive.check(60.0, TIMEOUTS, Delivery(acknowledged=1, unsent=4)) is KeepaliveAction.FINE
+
+
+def test_bytes_that_came_are_life() -> None:
+    keepalive = Keepalive(0.0)
+    keepalive.received(50.0)
+    assert keepalive.check(69.0, TIMEOUTS) is KeepaliveAction.FINE
+    assert keepalive.check(109.0, TIMEOUTS) is KeepaliveAction.PING
+    assert keepalive.check(110.0, TIMEOUTS) is KeepaliveAction.DEAD

@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from trio_router.core.errors import DialError
+from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Cause, CloseInfo, FailedAttempt, Outcome, Phase, Side, Traffic
 from trio_router.core.session.table import RECENT, SessionTable
 
@@ -18,17 +19,22 @@ class Stub:
 
     id: str
     client: str = "192.0.2.1"
+    port: int = 40000
     opened_at: float = 0.0
     key: str | None = None
     phase: Phase = Phase.STREAMING
     replica: str | None = None
     tries: tuple[FailedAttempt, ...] = ()
     stopped: Cause | None = None
+    suspected: bool = False
 
     def traffic(self) -> tuple[Traffic, Traffic]:
         return Traffic(), Traffic()
 
-    def stop(self, cause: Cause) -> None:
+    def probe_failed(self, replica: Replica) -> None:
+        self.suspected = True
+
+    def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
         self.stopped = cause
 
 
@@ -101,6 +107,13 @@ def test_the_fields_of_a_log_line_are_what_is_known() -> None:
         seconds=1.23456,
         replica="r0",
         tries=(FailedAttempt("r1", "refused"),),
+        path="/v1/stream",
+        preset="wan",
+        request_id="from-a-proxy",
+        queue_seconds=1.23456,
+        dial_seconds=0.0123456,
+        first_frame_seconds=0.5,
+        first_media_seconds=0.0,
     )
     assert full.fields() == {
         "replica": "r0",
@@ -117,6 +130,13 @@ def test_the_fields_of_a_log_line_are_what_is_known() -> None:
         "bytes_down": 4,
         "messages_up": 3,
         "messages_down": 6,
+        "path": "/v1/stream",
+        "preset": "wan",
+        "request_id": "from-a-proxy",
+        "queue_seconds": 1.235,
+        "dial_ms": 12.3,
+        "first_frame_ms": 500.0,
+        "first_media_ms": 0.0,
         "tries": ["r1: refused"],
     }
 

@@ -54,7 +54,7 @@ def make_flow(
 
 
 def put(buffer: FrameBuffer, data: bytes) -> int:
-    """Read as much as there is room for."""
+    """Read as much as the buffer takes."""
     wanted = buffer.sizehint
     room = buffer.get_buffer()
     assert len(room) == wanted == buffer.sizehint > 0
@@ -72,7 +72,7 @@ def resume_all(buffer: FrameBuffer) -> None:
 
 @dataclass
 class Carrier:
-    """What a pump does with a flow, without the waiting. ``busy`` says for each read whether the sink takes nothing."""
+    """What a pump does with a buffer, without waiting. ``busy``: for each read, whether the sink accepts nothing."""
 
     flow: FrameBuffer
     sizes: list[int]
@@ -316,7 +316,7 @@ def test_it_says_where_a_frame_may_be_put_in() -> None:
 
 @pytest.mark.parametrize("size", [DRIPPING, LARGE - 10])
 def test_a_frame_that_comes_in_drips_is_not_copied_at_each(size: int) -> None:
-    """Behind the second drip the rest is read right behind what is there; the kernel may wait until it is complete."""
+    """After the second drip the rest is read directly after what is there; the kernel may wait until it is complete."""
     buffer = make_flow(Scratch(SCRATCH_BYTES), watch=WATCH_NOTHING)
     data = wire(BINARY, bytes(size))
     header = len(data) - size
@@ -348,3 +348,63 @@ def test_a_small_frame_may_drip_as_it_likes() -> None:
         put(buffer, bytes((drip,)))
         assert not buffer.take()
         assert buffer.missing == 0
+
+
+def fed(data: bytes, *, watch: frozenset[int] = WATCH_ALL, side: Side = Side.REPLICA) -> FrameBuffer:
+    """A buffer that was given ``data`` in one read."""
+    flow = make_flow(Scratch(SCRATCH_BYTES), side=side, watch=watch)
+    flow.get_buffer()[: len(data)] = data
+    flow.feed(len(data))
+    return flow
+
+
+@pytest.mark.parametrize("side", [Side.REPLICA, Side.CLIENT])
+def test_a_frame_that_is_looked_at_can_be_had_as_it_came(side: Side) -> None:
+    frames = [wire(TEXT, b"one", masked=side is Side.CLIENT), wire(TEXT, b"two", masked=side is Side.CLIENT)]
+    flow = fed(b"".join(frames), side=side)
+    assert (flow.whole(), flow.payload()) == (frames[0], b"one")
+    flow.resume(keep=True)
+    assert (flow.whole(), flow.payload()) == (frames[1], b"two")
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_stands_before_a_frame_can_be_taken_first_and_is_given_once(dropped: bool) -> None:
+    """``dropped``: among it a frame that does not go on."""
+    first, ping, second = wire(BINARY, b"a"), wire(PING, b"x"), wire(BINARY, b"b")
+    held, last = wire(TEXT, b"held"), wire(BINARY, b"c")
+    flow = fed(first + ping + second + held + last, watch=frozenset({PING, TEXT}))
+    flow.resume(keep=not dropped)
+    assert flow.cut_before() == first + (b"" if dropped else ping) + second
+    assert flow.whole() == held
+    flow.resume(keep=False)
+    assert bytes(flow.take()) == last
+
+
+def test_between_two_frames_that_are_held_back_nothing_is_given_twice() -> None:
+    parts = [wire(TEXT, b"1"), wire(BINARY, b"a"), wire(TEXT, b"2"), wire(BINARY, b"b")]
+    flow = fed(b"".join(parts), watch=frozenset({TEXT}))
+    assert flow.cut_before() == b""
+    flow.resume(keep=False)
+    assert flow.cut_before() == parts[1]
+    flow.resume(keep=False)
+    assert bytes(flow.take()) == parts[3]
+
+
+def test_the_beginning_of_a_frame_is_memory_of_its_own() -> None:
+    flow = fed(wire(BINARY, b"whole") + wire(BINARY, b"x" * 50)[:20])
+    flow.resume(keep=True)
+    flow.take()
+    assert flow.held == 20
+    large = fed(wire(BINARY, b"x" * (LARGE + 10))[:100])
+    large.take()
+    assert large.held >= 100
+    assert fed(b"").held == 0
+
+
+def test_it_says_how_much_of_a_frame_that_is_cut_through_is_still_to_come() -> None:
+    flow = make_flow(Scratch(SCRATCH_BYTES), watch=frozenset(), hold=50)
+    frame = wire(BINARY, b"x" * 300)
+    flow.get_buffer()[:100] = frame[:100]
+    flow.feed(100)
+    assert flow.body_left == len(frame) - 100
+    assert fed(b"").body_left == 0

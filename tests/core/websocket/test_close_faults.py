@@ -29,7 +29,7 @@ def body(code: int, reason: bytes = b"") -> bytes:
     return code.to_bytes(2, "big") + reason
 
 
-def test_every_code_is_judged_as_websockets_judges_it() -> None:
+def test_every_code_is_rated_as_websockets_rates_it() -> None:
     for code in range(65536):
         fault = close_fault(body(code))
         assert (fault and fault[0]) == they_refuse(body(code))
@@ -41,7 +41,7 @@ def test_every_code_is_judged_as_websockets_judges_it() -> None:
 @example(payload=b"")
 @example(payload=b"\x03")
 @example(payload=b"\x03\xe8\xc3")
-def test_any_body_is_judged_as_websockets_judges_it(payload: bytes) -> None:
+def test_any_body_is_rated_as_websockets_rates_it(payload: bytes) -> None:
     fault = close_fault(payload)
     refused = they_refuse(payload)
     # A wrong code with a wrong reason has two faults; only which one is named differs.
@@ -69,3 +69,7 @@ def test_the_fault_is_named(payload: bytes, code: int, reason: str) -> None:
 @pytest.mark.parametrize("code", [1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999])
 def test_a_reserved_code_is_never_passed_on(code: int) -> None:
     assert close_payload(code, "mine") == close_payload(1002, "invalid close code")
+
+
+def test_a_close_frame_with_a_code_alone_has_a_body_of_two_bytes() -> None:
+    assert close_payload(1000) == b"\x03\xe8"

@@ -22,7 +22,14 @@ from trio_router.core.websocket.frames import (
     parse_close,
     payload_of,
 )
-from trio_router.core.websocket.scanner import WATCH_ALL, WATCH_NOTHING, WATCH_TEXT, FrameScanner, read_message
+from trio_router.core.websocket.scanner import (
+    WATCH_ALL,
+    WATCH_NOTHING,
+    WATCH_TEXT,
+    FrameScanner,
+    message_frames,
+    read_message,
+)
 
 
 def make_scanner(*, masked: bool = False, hold: int = MIB, watch: frozenset[int] = frozenset()) -> FrameScanner:
@@ -240,3 +247,32 @@ def test_read_message_gives_the_first_whole_message(parts: list[tuple[int, bytes
     for opcode, payload, fin in parts:
         buf += wire(opcode, payload, fin=fin, masked=masked)
     assert read_message(buf, masked=masked) == expected
+
+
+def test_new_rules_hold_from_the_next_frame_on() -> None:
+    scanner, short, long = make_scanner(), wire(TEXT, b"a"), wire(BINARY, b"b" * 50)
+    buf = bytearray(short + long)
+    assert scanner.scan(buf, 0, len(short)) == len(short)
+    scanner.set_rules(watch=frozenset({BINARY}), hold_bytes=60, max_message_bytes=50)
+    scanner.scan(buf, len(short), len(buf))
+    assert scanner.event is not None
+    assert scanner.event.opcode == BINARY
+    scanner.set_rules(watch=WATCH_NOTHING, hold_bytes=10, max_message_bytes=50)
+    assert scanner.scan(buf, len(short), len(buf) - 1) == len(buf) - 1, "above hold_bytes it is cut through"
+    assert scanner.body_left == 1
+    scanner.set_rules(watch=WATCH_NOTHING, hold_bytes=10, max_message_bytes=49)
+    assert scanner.scan(bytearray(long), 0, 1) == 1, "what has begun is not judged anew"
+    scanner.scan(bytearray(long), 0, len(long))
+    assert scanner.error is not None
+
+
+def test_the_data_frames_of_the_first_message_are_found_whatever_stands_between() -> None:
+    parts = [(TEXT, b"he", False), (PING, b"", True), (CONTINUATION, b"y", True), (TEXT, b"next", True)]
+    data = bytearray(b"".join(wire(opcode, payload, fin=fin, masked=True) for opcode, payload, fin in parts))
+    found = message_frames(data, masked=True)
+    assert [(one.opcode, one.fin, payload_of(data, one, masked=True)) for one in found] == [
+        (TEXT, False, b"he"),
+        (CONTINUATION, True, b"y"),
+    ]
+    assert [one.fin for one in message_frames(data[: found[0].end], masked=True)] == [False]
+    assert message_frames(bytearray(), masked=True) == []

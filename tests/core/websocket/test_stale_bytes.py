@@ -1,4 +1,4 @@
-"""A scanner's buffer is shared: behind the end of the data lies what somebody else's read left there."""
+"""A scanner's buffer is shared: past the end of the data lies what another direction's read left there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def all_of(scanner: FrameScanner) -> dict[str, object]:
 
 
 def assert_stale_bytes_do_not_matter(data: bytes, cut: int, stale: bytes, *, masked: bool, hold: int) -> None:
-    """The same verdict whether nothing, or anything, lies behind the cut."""
+    """The same result whether nothing, or anything, lies past the cut."""
     found = []
     for behind in (b"", stale, data[cut:] + stale):
         scanner = FrameScanner(masked=masked, hold_bytes=hold, max_message_bytes=MIB)

@@ -104,3 +104,49 @@ def test_a_scratch_that_is_smaller_than_the_windows_has_fewer_of_them() -> None:
     assert [len(view) for view in Scratch(5000).views] == [4096, 5000]
     assert [len(view) for view in Scratch(100).views] == [100]
     assert [len(view) for view in Scratch().views] == [*WINDOWS, MIB + 64]
+
+
+def frames_that_fill(window: int, count: int) -> bytearray:
+    """``count`` frames of about one size, exactly ``window`` bytes in all."""
+    size = window // count
+    rest = window - (count - 1) * size
+    return bytearray(b"".join(wire(BINARY, bytes(n - 8), masked=True) for n in [size] * (count - 1) + [rest]))
+
+
+@pytest.mark.parametrize(("count", "grows"), [(FRAMES_PER_READ // 4, True), (FRAMES_PER_READ // 4 + 1, False)])
+def test_a_larger_window_is_taken_when_it_would_not_bring_too_many_frames(count: int, grows: bool) -> None:
+    buffer = make_flow()
+    wanted = buffer.sizehint
+    assert read(buffer, frames_that_fill(wanted, count)) == count
+    assert buffer.sizehint == (WINDOWS[WINDOWS.index(wanted) + 1] if grows else wanted)
+
+
+def test_a_window_becomes_no_smaller_than_the_frames_require() -> None:
+    buffer = make_flow()
+    stream = bytearray(wire(BINARY, bytes(40), masked=True) * 4000)
+    assert read(buffer, stream) > FRAMES_PER_READ
+    assert buffer.sizehint == WINDOWS[1], "at 46 bytes a frame it holds fewer than too many"
+
+
+def test_a_scratch_of_exactly_one_window_has_it_once() -> None:
+    assert [len(view) for view in Scratch(WINDOWS[0]).views] == [WINDOWS[0]]
+
+
+def test_nothing_may_be_written_before_anything_was_read() -> None:
+    assert bytes(make_flow().take()) == b""
+
+
+def test_a_buffer_of_one_page_is_lent_again_to_a_frame_of_its_size() -> None:
+    scratch, page = Scratch(), 64 * 1024
+    lent = scratch.lend(page, came=page)
+    assert len(lent) == page
+    scratch.take_back(lent)
+    assert scratch.lend(page, came=page) is lent
+
+
+def test_a_spare_buffer_is_lent_to_a_frame_of_half_its_size_and_to_none_smaller() -> None:
+    scratch, page = Scratch(), 64 * 1024
+    lent = scratch.lend(2 * page, came=2 * page)
+    scratch.take_back(lent)
+    assert scratch.lend(page - 1, came=page - 1) is not lent
+    assert scratch.lend(page, came=page) is lent

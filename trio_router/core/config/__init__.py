@@ -1,8 +1,8 @@
-"""What a router is told: frozen models (`models`), their blocks (`blocks`), and the file that spells them.
+"""What a router is configured with: frozen models (`models`), their blocks (`blocks`), and the file that spells them.
 
-`file` reads one; for it, `nodes` knows lines and columns, `substitution` replaces ``${NAME}``, `secret_files` reads secrets,
-`shape` turns the file's form into the models' and back, `messages` and `hints` word mistakes. `units` reads ``5s`` and
-``16MiB``, `doubtful` warns, `schema` is for editors.
+`file` reads one; for it, `nodes` knows lines and columns, `substitution` replaces ``${NAME}``, `secret_files` reads
+secrets, `shape` converts between the file's form and the models', `messages` and `hints` phrase errors. `units` reads
+``5s`` and ``16MiB``, `doubtful` warns, `schema` is for editors.
 """
 
 from __future__ import annotations

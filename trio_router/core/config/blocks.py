@@ -1,7 +1,7 @@
 """The blocks of a configuration: one small frozen model each. The field descriptions are the reference in README.md.
 
-Every description says what the key means, and behind "Trap:" what surprises people. Where a default comes from stands
-in a comment beside it.
+A description says what the key means, then after "Trap:" what surprises people. The source of a default stands in a
+comment beside it. Rules that concern two blocks belong to `models`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Balance = Literal["least_sessions", "first", "round_robin", "random_two", "hash"
 
 
 def _known(kind: str, given: str, own: tuple[str, ...], name: str, info: ValidationInfo) -> str:
-    """A file is held to the names that are known; from Python any is taken, and looked up when a router is made."""
+    """Return ``name``. A file may use only names that are known; from Python any name is taken, and looked up by the router."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
         raise ValueError(f"a {kind} is named by letters, digits, and _ . -")
     known = [*own, *(info.context or {}).get(given, ())]
@@ -54,7 +54,7 @@ DialectName = Annotated[str, AfterValidator(_known_dialect)]
 
 
 class Block(BaseModel):
-    """Frozen, and an unknown key is a mistake. Keys that end in ``_seconds`` or ``_bytes`` take a text with a unit too."""
+    """Frozen; an unknown key is an error. Keys that end in ``_seconds`` or ``_bytes`` also take a text with a unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
 
@@ -78,33 +78,33 @@ class TimeoutsConfig(Block):
     )
     connect_seconds: Seconds = Field(
         default=5.0,  # Envoy, vLLM
-        description="Dialling one replica and its handshake.",
+        description="Time limit for dialling one replica, its handshake included.",
     )
     first_reply_seconds: Seconds = Field(
         default=30.0,
-        description="In `fastvideo`: a replica that has said nothing by then loses the session to another one. "
+        description="In `fastvideo`: a replica that has sent nothing by then loses the session to another one. "
         "Trap: set it above the time a cold replica needs for its first message.",
     )
     close_seconds: Seconds = Field(
         default=5.0,
-        description="For the closing handshake, once one side has ended; then the sockets are dropped.",
+        description="Time limit of the closing handshake, once one side has ended; then the sockets are closed.",
     )
     ping_interval_seconds: Seconds = Field(
-        default=20.0, description="A connection that was silent for so long is sent a ping."
+        default=20.0, description="A connection that was silent for this long is sent a ping."
     )
     dead_peer_seconds: Seconds = Field(
         default=60.0,  # busy GPU servers answer pings late: any frame is life
-        description="A connection that gave no frame of any kind for so long is dead. Trap: a replica whose event loop is "
+        description="A connection that sent no frame of any kind for this long is dead. Trap: a replica whose event loop is "
         "blocked by its GPU answers no pings; keep this well above its longest pause.",
     )
     slow_seconds: Seconds = Field(
         default=30.0,
-        description="A connection that accepted not one byte for so long while data waits is given up, which frees the GPU.",
+        description="A connection that accepted no byte for this long while data waits is dropped, which frees the GPU.",
     )
     suspect_seconds: Seconds = Field(
         default=5.0,
-        description="A session's replica that gives no frame for so long after it was pinged because a probe failed is "
-        "dead, while the replica is unhealthy.",
+        description="How long a replica may send a session no frame after it was pinged because a probe failed. Then, "
+        "if the replica is unhealthy, the connection is dead.",
     )
 
     @model_validator(mode="after")
@@ -115,20 +115,20 @@ class TimeoutsConfig(Block):
 
 
 class LimitsConfig(Block):
-    """How large things may get, and how often a dial is tried."""
+    """Largest sizes and numbers, and how often a dial is tried."""
 
     hold_bytes: int = Field(
         default=1 * MIB,
         ge=1024,
         description="A frame of up to this size is forwarded only when it is whole; a longer one is cut through. "
         "Trap: this bounds the memory of a relayed session; before its replica has committed itself, what the client "
-        "says is held instead (`client_message_bytes`, `replay_bytes`).",
+        "sends is held instead (`client_message_bytes`, `replay_bytes`).",
     )
     client_message_bytes: int = Field(
         default=64 * MIB,  # a 32 MiB initial image is 43 MiB in base64
         ge=1024,
         description="Largest message from a client, over all its fragments; above it: close 1009. "
-        "Trap: a replica on uvicorn refuses more than 16 MiB by itself unless told otherwise.",
+        "Trap: a replica on uvicorn refuses more than 16 MiB by default.",
     )
     replica_message_bytes: int = Field(default=64 * MIB, ge=1024, description="The same for messages from a replica.")
     first_message_bytes: int = Field(
@@ -140,21 +140,21 @@ class LimitsConfig(Block):
     unplaced_bytes: int = Field(
         default=256 * MIB,
         ge=1024,
-        description="What all sessions without a committed replica hold together, of what their clients have sent. "
-        "While it is reached no more is read from them.",
+        description="Limit for what all sessions without a committed replica hold together of their clients' messages. "
+        "While it is reached no more is read from these clients.",
     )
     replay_bytes: int = Field(
         default=16 * MIB,
         ge=0,
-        description="What a client has said before its replica committed itself is kept for another replica, up to "
-        "this size; with more the session cannot be moved unseen.",
+        description="What a client sends before its replica has committed itself is kept for another replica, up to "
+        "this size; with more the session cannot be moved to another one.",
     )
     header_bytes: int = Field(
         default=64 * 1024,
         ge=1024,
         description="Largest head of an HTTP request on the stream port; above it: 431.",
     )
-    attempts: int = Field(default=3, ge=1, description="How many different replicas a session is tried on.")
+    attempts: int = Field(default=3, ge=1, description="Number of different replicas that a session is tried on.")
     max_sessions: int | None = Field(
         default=None,
         ge=1,
@@ -164,13 +164,13 @@ class LimitsConfig(Block):
     connections_without_session: int = Field(
         default=1024,
         ge=1,
-        description="Connections that are shaking hands or asking for ordinary HTTP, on each port; more are closed, with a "
-        "503 where there is no TLS.",
+        description="Number of connections that are in their handshake or make an ordinary HTTP request, on each port; "
+        "more are closed, with a 503 where there is no TLS.",
     )
     connections_without_session_per_address: int = Field(
         default=128,
         ge=1,
-        description="The same for one client address, so that one cannot take them all. Trap: behind a reverse proxy all "
+        description="The same for one client address, so that it cannot take them all. Trap: behind a reverse proxy all "
         "clients have the proxy's address; there set it as high as `connections_without_session`.",
     )
 
@@ -178,21 +178,24 @@ class LimitsConfig(Block):
 class QueueConfig(Block):
     """The wait queue: sessions that were accepted while no slot was free."""
 
-    length: int = Field(default=100, ge=0, description="How many may wait; 0 means that nobody waits.")  # sgl gateway
-    timeout_seconds: Seconds = Field(default=300.0, description="How long one may wait.")  # as long as an outage takes
+    length: int = Field(default=100, ge=0, description="Number of sessions that may wait; 0: none.")  # sgl gateway
+    timeout_seconds: Seconds = Field(
+        default=300.0,  # as long as an outage takes
+        description="How long a session may wait.",
+    )
     outage_seconds: float = Field(
         default=10.0,  # a restart of a process, or two bad probes
         ge=0,
         allow_inf_nan=False,
-        description="When no replica was usable for so long, all who wait and all who come are refused; until then they "
-        "wait for one. Trap: a replica that loads its model for a minute needs more, if nobody may be refused meanwhile.",
+        description="When no replica was usable for this long, all waiting and new sessions are refused; until then they "
+        "wait for one. Trap: set it higher if a replica loads its model for a minute and no session may be refused meanwhile.",
     )
     per_client: int | None = Field(
         default=None,
         ge=1,
         description="Waiting and open sessions for one client (its bearer token if it sends one, else its address). "
         "Trap: viewers behind one NAT, or behind a reverse proxy, share an address; and a token is not verified here, so "
-        "who invents tokens evades it: let the proxy in front check them.",
+        "a client that invents tokens evades it: let the proxy in front check them.",
     )
 
 
@@ -203,20 +206,20 @@ class ShutdownConfig(Block):
         default=600.0,  # Envoy's users
         ge=0,
         allow_inf_nan=False,
-        description="Open sessions may go on for so long after the first signal. Trap: set your supervisor's kill "
+        description="How long open sessions may continue after the first signal. Trap: set your supervisor's kill "
         "timeout above drain_seconds + spread_seconds + timeouts.close_seconds.",
     )
     spread_seconds: float = Field(
         default=2.0,
         ge=0,
         allow_inf_nan=False,
-        description="The closes (1012) of what is left are spread at random over this time, so that the clients do "
-        "not all come back in the same instant.",
+        description="The closes (1012) of the remaining sessions are spread at random over this time, so that the clients "
+        "do not all reconnect at the same moment.",
     )
 
 
 class TlsConfig(Block):
-    """TLS towards clients, and what to trust in https replicas. Files are in PEM."""
+    """TLS towards clients, and the CA for https replicas. Files are in PEM."""
 
     certificate: str | None = Field(default=None, description="Certificate chain of the stream port; needs `key`.")
     key: str | None = Field(default=None, description="Its private key.")
@@ -235,27 +238,25 @@ class LogConfig(Block):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lines below it are dropped."
+        default="info", description="Lines below this level are dropped."
     )
     format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="`auto` is for people on a terminal and JSON lines elsewhere."
+        default="auto", description="`auto`: text for people on a terminal, JSON lines elsewhere."
     )
 
 
 class EjectionConfig(Block):
-    """When a replica that answers probes but fails sessions is left out for a while (Envoy's outlier detection)."""
+    """When a replica that answers probes but fails sessions is taken out for a while (Envoy's outlier detection)."""
 
-    failures: int = Field(
-        default=3, ge=1, description="So many sessions in a row that it failed (dials, deaths) eject a replica."
-    )
-    base_seconds: Seconds = Field(default=30.0, description="For so long times the number of ejections in a row.")
+    failures: int = Field(default=3, ge=1, description="Consecutive failed sessions (dials, deaths) before ejection.")
+    base_seconds: Seconds = Field(default=30.0, description="Duration of an ejection, times the ejections in a row.")
     max_seconds: Seconds = Field(
-        default=300.0, description="At most for so long. The last available replica is never ejected."
+        default=300.0, description="Longest duration. The last available replica is never ejected."
     )
 
 
 class AffinityConfig(Block):
-    """A client that comes back is sent to the replica that knows it, while that one is available."""
+    """A client that comes back is sent to the replica that served it last, while that one is available."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # `secret`
 
@@ -264,23 +265,23 @@ class AffinityConfig(Block):
         description="Where the key is looked for, in this order: `client_id` (of the first message), `query:NAME`, "
         "`header:NAME`, `cookie:NAME`. An empty list turns affinity off.",
     )
-    ttl_seconds: Seconds = Field(default=300.0, description="A key is kept for so long after its last session ended.")
+    ttl_seconds: Seconds = Field(default=300.0, description="How long a key is kept after its last session ended.")
     max_keys: int = Field(
-        default=100_000, ge=1, description="At most so many keys are kept; the longest idle go first."
+        default=100_000, ge=1, description="Largest number of keys; the longest idle are dropped first."
     )
     cookie: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="Name of a cookie that the router hands out on the 101, signed, so that nobody can aim at a "
+        description="Name of a cookie that the router sets on the 101, signed, so that nobody can aim at a "
         "replica. Off without a name. Trap: in `fastvideo` it is set before a replica is picked, so it names the one "
-        "that the session will prefer; should that be taken meanwhile, the next cookie names the right one.",
+        "that the session will prefer; if that is taken meanwhile, the next cookie names the right one.",
     )
     secret: str | None = Field(
         default=None,
         min_length=16,
         repr=False,
-        description="Signs the cookie. Trap: without it a random one is made at each start, and old cookies count "
-        "for nothing.",
+        description="Signs the cookie. Trap: without it a random one is made at each start, and older cookies are "
+        "ignored.",
     )
 
     @field_validator("keys")
@@ -303,6 +304,6 @@ class StreamConfig(Block):
     balance: BalanceName | None = Field(default=None, description="Instead of `router.balance` on this path.")
     presets: Items[str] = Field(
         default=(),
-        description="The presets that may be asked for on this path; with none listed, any. Each must be one that a "
+        description="The presets that may be requested on this path; an empty list allows any. Each must be one that a "
         "replica can serve.",
     )

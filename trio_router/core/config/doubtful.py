@@ -1,4 +1,4 @@
-"""What is legal but surely not meant. Each is a warning: the router runs with it."""
+"""Values that are legal but surely not meant. Each is a warning: the router runs with them. No errors belong here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def doubts(config: RouterConfig) -> Iterator[Doubt]:
-    """Each with the location of the key in the file."""
+    """(Location of the key in the file, warning text) for each."""
     yield from _probes(config)
     yield from _pages(config)
     yield from _affinity(config)

@@ -1,7 +1,7 @@
 """A configuration file: YAML with one top-level ``router:`` block. Finds every mistake at once, each with its path.
 
-It takes the files of FastVideo's router as they are. What stands where is the business of `nodes`, `${NAME}` that of
-`substitution`, the file's own shape that of `shape`; here they are put together.
+Accepts the files of FastVideo's router unchanged. Locations in the file belong to `nodes`, ``${NAME}`` to
+`substitution`, the file's own shape to `shape`; this module combines them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["HEALTH_CHECK", "ConfigFile", "parse_config", "read_config"]
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a good file says, and what is doubtful about it."""
+    """A good file: its configuration, and the warnings about it."""
 
     config: RouterConfig
     warnings: tuple[Problem, ...]
-    #: Where the value at a location of the file stands.
+    #: Line and column of the value at a location of the file.
     place: Callable[[tuple[str | int, ...]], Place | None]
 
 
@@ -45,9 +45,9 @@ def parse_config(
     environ: Mapping[str, str] | None = None,
     read_file: ReadFile | None = None,
 ) -> RouterConfig:
-    """Read a configuration from YAML text: `read_config` for who asks for no warnings.
+    """Read a configuration from YAML text: `read_config` without the warnings.
 
-    ``policies`` and ``dialects`` are names that may stand there beside the router's own: those that the program gives to
+    ``policies`` and ``dialects`` are names that are accepted beside the router's own: those that the program gives to
     `Router`.
 
     Raises:
@@ -92,7 +92,7 @@ def read_config(
 
 
 class _Reading:
-    """One file while it is read."""
+    """One file while it is being read."""
 
     def __init__(
         self, text: str, source: str | None, overrides: dict[str, Any], known: Mapping[str, Collection[str]]
@@ -143,7 +143,7 @@ class _Reading:
         return block
 
     def _model_shape(self, block: dict[str, Any]) -> dict[str, Any]:
-        """The file's shape to the model's: ``health_check`` becomes flat fields, which the file itself must not use."""
+        """Convert the file's shape to the model's: ``health_check`` becomes flat fields, which the file itself must not use."""
         values = {key: value for key, value in block.items() if key != "health_check"}
         # A block whose keys are all commented out is an empty block, not a null.
         values = {key: {} if value is None and key in BLOCKS else value for key, value in values.items()}
@@ -168,7 +168,7 @@ class _Reading:
         known = set(self._told)
         for error in exc.errors(include_url=False):
             complaint = Complaint.of(error, values, from_files=secrets.read)
-            # One mistake is told once: a variable that is not set is no number either.
+            # One mistake is reported once: an unset variable is also not a number.
             if any(complaint.location[: len(told)] == told for told in known):
                 continue
             place = self._place(complaint.stands_at, of_key=complaint.of_key)
@@ -185,14 +185,14 @@ class _Reading:
         return Problem(f"{dotted(location)}: {text}", self._place(location, of_key=of_key))
 
     def _place(self, location: tuple[str | int, ...], *, of_key: bool = False) -> Place | None:
-        """None for what does not come from the file."""
+        """Line and column, or None for what does not come from the file."""
         if len(location) > 1 and location[1] in self._overrides:
             return None
         return self._document.place(location, of_key=of_key)
 
 
 def _ignored(location: tuple[str | int, ...]) -> bool:
-    """Whether it stands under a top-level key that is there for its anchors only."""
+    """Whether it stands under a top-level key that exists for its anchors only."""
     return bool(location) and str(location[0]).startswith("x-")
 
 

@@ -1,4 +1,4 @@
-"""What an unknown key was probably meant to be."""
+"""What an unknown key was probably meant to be: the nearest known key. The texts of other errors are in `messages`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 
 from trio_router.core.config.shape import all_keys, keys_at
 
-#: What other routers, and earlier versions, call it.
+#: Names in other routers, and in earlier versions.
 RENAMED: Final = {"line": "queue", "backends": "replicas", "upstreams": "replicas"}
 
-#: A key of another block must be that near, and nearer than any of the block itself.
+#: Likeness (0 to 1) that a key of another block needs; it must also be nearer than any key of the block itself.
 _ELSEWHERE: Final = 0.85
 _HERE: Final = 0.5
 
 
 def unknown_key(location: tuple[str | int, ...]) -> str:
-    """The complaint about the key at that location of the file: the nearest known key, here or in another block."""
+    """The error text for the key at that location of the file: the nearest known key, here or in another block."""
     *block, last = location
     key, known = str(last), keys_at(block)
     if RENAMED.get(key) in known:
@@ -30,7 +30,7 @@ def unknown_key(location: tuple[str | int, ...]) -> str:
 
 
 def unknown_top_key(key: str) -> str:
-    """The complaint about a key beside ``router``."""
+    """The error text for a key beside ``router``."""
     likeness = _likeness(key, "router")
     return _elsewhere(key, likeness) or (
         "unknown key; did you mean 'router'?"

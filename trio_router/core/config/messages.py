@@ -1,4 +1,4 @@
-"""What pydantic found, in the words and the paths of the file."""
+"""pydantic's errors, phrased with the terms and the paths of the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY_FIRST: Final = re.compile(r"([a-z_]+)(?:\[(\d+)\])?(?:\.([a-z_]+))?\b")
 
 @dataclass(frozen=True)
 class Complaint:
-    """One mistake: the path that it is told with, the place where it stands, and what is wrong."""
+    """One mistake: the path that it is reported with, its location, and what is wrong."""
 
     location: tuple[str | int, ...]
     stands_at: tuple[str | int, ...]
@@ -26,7 +26,7 @@ class Complaint:
 
     @classmethod
     def of(cls, error: Any, values: Mapping[str, Any], *, from_files: Collection[tuple[str | int, ...]]) -> Complaint:
-        """An error of pydantic's about ``values``; ``from_files`` are the secrets that no file of this name holds."""
+        """From an error of pydantic's about ``values``; ``from_files`` are the locations of secrets that came from a file."""
         location = file_location(error["loc"])
         if error["type"] == "extra_forbidden":
             return cls(location, location, unknown_key(location), of_key=True)
@@ -45,8 +45,9 @@ def _message(error: Any, *, secret: bool) -> str:
 
 
 def _culprit(location: tuple[str | int, ...], text: str, values: Mapping[str, Any]) -> tuple[str | int, ...]:
-    """Where to point for a mistake of a whole block or list: at the key that the message begins with, or at the last of
-    two that are the same."""
+    """The location to report for a mistake of a whole block or list: the key that the message begins with, or the last of
+    two equal items.
+    """
     if found := _DUPLICATE.match(text):
         items: Any = values
         for part in location[1:]:
@@ -60,7 +61,7 @@ def _culprit(location: tuple[str | int, ...], text: str, values: Mapping[str, An
 
 
 def duplicate_urls(replicas: Any) -> dict[tuple[str | int, ...], str]:
-    """Duplicate URLs, also where another mistake kept the model from looking for them."""
+    """Duplicate URLs by location, also where another mistake kept the model from looking for them."""
     seen: dict[str, int] = {}
     found: dict[tuple[str | int, ...], str] = {}
     for index, replica in enumerate(replicas if isinstance(replicas, list) else ()):
@@ -74,7 +75,7 @@ def duplicate_urls(replicas: Any) -> dict[tuple[str | int, ...], str]:
 
 
 def _identity(url: str) -> str:
-    """What makes two URLs the same, also for one that is no URL of a replica."""
+    """What makes two URLs the same, also for a text that is no valid URL of a replica."""
     try:
         bare = bare_url(url)
     except ValueError:

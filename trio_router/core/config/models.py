@@ -1,4 +1,7 @@
-"""The configuration as Python sees it: `ReplicaEndpoint` and `RouterConfig`, with the seed's flat field names."""
+"""The configuration as Python sees it: `ReplicaEndpoint` and `RouterConfig`, with FastVideo's router's flat field names.
+
+Here are the top level, and the rules that concern more than one block. How a file spells it belongs to `shape`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def bare_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-#: What FastVideo's router takes by position, in its order.
+#: The fields that FastVideo's router takes by position, in its order.
 _POSITIONAL: Final = ("url", "name", "primary", "weight")
 
 
@@ -53,7 +56,7 @@ class ReplicaEndpoint(Block):
     )
     primary: bool = Field(
         default=False,
-        description="Primaries are a tier: while one has room it is preferred; the others serve when none has.",
+        description="Primaries are a tier: while one has capacity it is preferred; the others serve when none has.",
     )
     weight: float = Field(
         default=1.0,
@@ -63,13 +66,11 @@ class ReplicaEndpoint(Block):
     )
     max_sessions: int | Literal["auto"] = Field(
         default="auto",
-        description="Sessions that it serves at once. `auto` reads it from the replica's `/readyz`; until it has said so "
-        "it is 1 in `fastvideo` and without a limit in `opaque`. Trap: sessions beyond what the replica itself allows "
+        description="Sessions that it serves at once. `auto` reads it from the replica's `/readyz`; until that was read "
+        "it is 1 in `fastvideo` and without a limit in `opaque`. Trap: sessions beyond the replica's own limit "
         "are rejected by it, and tried elsewhere.",
     )
-    presets: Items[str] = Field(
-        default=(), description="The presets that it can serve; with none listed it can serve any."
-    )
+    presets: Items[str] = Field(default=(), description="The presets that it can serve; an empty list means any.")
 
     if TYPE_CHECKING:
 
@@ -143,12 +144,12 @@ class ReplicaEndpoint(Block):
 
     @property
     def label(self) -> str:
-        """What logs, metrics and status call it."""
+        """Its name in logs, metrics and status: ``name``, else host and port."""
         return self.name or urlsplit(self.url).netloc
 
 
 class RouterConfig(Block):
-    """Everything that a router is told. Frozen; complete with defaults; the flat names are the seed's.
+    """The whole configuration of a router. Frozen; every field has a default; flat names are those of FastVideo's router.
 
     Raises:
         ValueError: (a pydantic ``ValidationError``) that lists every bad field.
@@ -161,13 +162,17 @@ class RouterConfig(Block):
         default=9000, ge=0, le=65535, description="The stream port; `/status` answers on it too. 0 picks a free one."
     )
     replicas: Items[ReplicaEndpoint] = Field(default=(), validate_default=True, description="At least one.")
-    health_check_path: str = Field(default="/health", pattern=r"^/[^?#\s]*$", description="Asked for on every replica.")
+    health_check_path: str = Field(
+        default="/health",
+        pattern=r"^/[^?#\s]*$",
+        description="Requested from every replica. Unless it is set, a dialect that was given from Python may name another.",
+    )
     health_check_interval_seconds: Seconds = Field(
         default=5.0, description="From one cycle of probes to the next, ±10 %."
     )
-    health_check_timeout_seconds: Seconds = Field(default=2.0, description="For one probe.")
-    failure_threshold: int = Field(default=3, ge=1, description="So many bad probes in a row make a replica unhealthy.")
-    recovery_threshold: int = Field(default=2, ge=1, description="So many good ones in a row make it healthy again.")
+    health_check_timeout_seconds: Seconds = Field(default=2.0, description="Time limit of one probe.")
+    failure_threshold: int = Field(default=3, ge=1, description="Consecutive bad probes that make a replica unhealthy.")
+    recovery_threshold: int = Field(default=2, ge=1, description="Consecutive good probes that make it healthy again.")
     status_host: str | None = Field(default=None, description="Address of `status_port`; `host` if it is not set.")
     status_port: int | None = Field(
         default=None,
@@ -179,7 +184,7 @@ class RouterConfig(Block):
     status_on_stream_port: bool = Field(
         default=True,
         description="Whether `/status` is on the stream port too. Trap: it shows replicas' URLs, clients' addresses and "
-        "client ids to everybody who can reach the port; turn it off, and set `status_port`, where strangers can.",
+        "client ids to everybody who can reach the port; where strangers can, turn it off and set `status_port`.",
     )
     dialect: DialectName = Field(
         default="fastvideo",
@@ -190,13 +195,13 @@ class RouterConfig(Block):
     balance: BalanceName = Field(
         default="least_sessions",
         description="How a replica is chosen: `least_sessions` (by share of capacity and weight), `first` (fill one "
-        "before the next), `round_robin`, `random_two`, `hash` (on the affinity key). Programs can give more by name.",
+        "before the next), `round_robin`, `random_two`, `hash` (on the affinity key). Programs can add more by name.",
     )
     slow_start_seconds: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="A replica that recovers gets its capacity back bit by bit over this time.",
+        description="A replica that recovers gets its capacity back gradually over this time.",
     )
     streams: Items[StreamConfig] = Field(
         default=(StreamConfig(),),
@@ -231,7 +236,7 @@ class RouterConfig(Block):
     @field_validator("streams")
     @classmethod
     def _distinct_paths(cls, streams: Items[StreamConfig]) -> Items[StreamConfig]:
-        if not streams:  # not min_length, which also complains of a list whose items are wrong
+        if not streams:  # not min_length, which also reports a list whose items are wrong
             raise ValueError("no streams: list at least one, each with its path")
         paths = [stream.path for stream in streams]
         for path in paths:

@@ -1,4 +1,4 @@
-"""YAML text as nodes that know their line and column, and the Python values made of them."""
+"""YAML text as nodes with line and column, and the Python values made of them. Knows nothing of the router's keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice: YAML says it is an error, PyYAML keeps the last."""
+    """A SafeLoader that refuses a key given twice: YAML calls it an error, PyYAML keeps the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Here, and not where mappings are constructed: there merged keys (``<<``) have been mixed in already.
+        # Here, and not where mappings are constructed: there merged keys (``<<``) are mixed in already.
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -51,15 +51,15 @@ class Document:
             raise self._not_yaml(exc) from None
 
     def change(self, change: Callable[[yaml.Node], yaml.Node]) -> None:
-        """Go on with other nodes instead; not in an empty file, which has none."""
+        """Replace the nodes by ``change(root)``; no effect in an empty file, which has none."""
         self._root = self._root and change(self._root)
 
     def value(self) -> Any:
-        """What the nodes mean, every key as text: YAML has keys that are numbers, dates or truth values (`on:`); none of
-        ours is, so they come out as unknown.
+        """What the nodes mean, with every key as text: YAML has keys that are numbers, dates or truth values (`on:`). None of
+        ours is, so they are reported as unknown.
 
         Raises:
-            ConfigError: a value is none (``2024-99-99``, an unknown tag).
+            ConfigError: a value is invalid (``2024-99-99``, an unknown tag).
         """
         try:
             return None if self._root is None else _with_string_keys(self._loader.construct_document(self._root))
@@ -67,9 +67,9 @@ class Document:
             raise self._not_yaml(exc) from None
 
     def place(self, location: Location, *, of_key: bool = False) -> Place | None:
-        """Where that value stands (with ``of_key`` its key), or else the innermost block around it that there is.
+        """Line and column of that value (with ``of_key`` of its key), or else of the innermost block around it that exists.
 
-        A block stands where its key does. What was merged in (``<<``) stands where it was written. Ask after `value`.
+        A block is located at its key. What was merged in (``<<``) is located where it was written. Call it after `value`.
         """
         node, mark = self._root, None
         for depth, part in enumerate(location, 1):

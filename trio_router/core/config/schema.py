@@ -1,4 +1,4 @@
-"""A JSON schema of the file, for editors. It knows the keys, their types and their ranges; `check` knows more."""
+"""A JSON schema of the file, for editors. It knows keys, types and ranges; `trio-router check` finds more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from trio_router.core.config.shape import BLOCKS, HEALTH_CHECK, SECRETS
 from trio_router.core.config.units import BYTES_PATTERN, SECONDS_PATTERN
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-#: A text with a variable in it may become anything.
+#: A text that contains a variable may become any value.
 _VARIABLE: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_]"}
 _PLAIN_URL: Final = {"type": "string", "pattern": r"^([Hh][Tt]{2}[Pp][Ss]?://|\$\{)", "description": "Its url alone."}
 _NOTHING: Final = {"type": "null"}
 
 
 def config_schema() -> dict[str, Any]:
-    """The schema (draft 2020-12) of a whole file: units and ``${NAME}`` are let pass as texts."""
+    """The schema (draft 2020-12) of a whole file. Texts with a unit or ``${NAME}`` are accepted for numbers."""
     router = RouterConfig.model_json_schema()
     models = {name: _block(model) for name, model in router.pop("$defs").items()}
     router = _block(router)
@@ -70,7 +70,7 @@ def _key(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or(schema: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
-    """Either; what people read stays outside."""
+    """A schema that accepts any of these; title, description and default stay outside the alternatives."""
     outside: dict[str, Any] = {key: schema[key] for key in ("description", "default") if key in schema}
     inside = {key: value for key, value in schema.items() if key not in outside}
     return {**outside, "anyOf": [*inside.get("anyOf", [inside]), *more]}

@@ -1,4 +1,4 @@
-"""Secrets that stand in files of their own: ``secret_file`` for ``secret``, and so for every field in `shape.SECRETS`."""
+"""Secrets in files of their own: ``secret_file`` for ``secret``, and so for every field in `shape.SECRETS`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from trio_router.core.config.shape import HIDDEN, SECRETS, keys_at
 
-#: Given a path, the text of that file. Raises OSError, or UnicodeDecodeError.
+#: Returns the text of the file at a path. Raises OSError, or UnicodeDecodeError.
 ReadFile = Callable[[str], str]
 
 
 class SecretFiles:
-    """One pass over a ``router:`` block. ``problems`` maps the location of a key to what is wrong there; ``read`` are the
-    locations of the secrets that came from a file."""
+    """One pass over a ``router:`` block. ``problems`` maps the location of a key to its error; ``read`` are the locations
+    of the secrets that came from a file.
+    """
 
     def __init__(self, read_file: ReadFile | None) -> None:
         self._read_file = read_file
@@ -28,7 +29,7 @@ class SecretFiles:
             return value
         known = keys_at(location)
         found = {
-            # What stands at an unknown key is no block that we know.
+            # The value of an unknown key is not one of our blocks.
             key: self.resolve(inner, (*location, key)) if key in known else inner
             for key, inner in value.items()
         }

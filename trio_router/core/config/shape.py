@@ -1,4 +1,4 @@
-"""The shape of a file against that of the models, in both directions.
+"""Conversion between the shape of a file and that of the models, in both directions.
 
 In a file ``health_check:`` is a block, and a replica may be a plain URL; in `RouterConfig` its keys are flat fields, as in
 FastVideo's router. A secret may stand in a file of its own, which ``secret_file`` names.
@@ -24,9 +24,9 @@ HEALTH_CHECK: Final = {
 }
 #: field of RouterConfig -> where it stands in the file
 IN_FILE: Final = {field: ("health_check", key) for key, field in HEALTH_CHECK.items()}
-#: Fields of this name, in any block, are never shown, and may be read from the file that ``<name>_file`` names.
+#: Fields of this name, in any block, are never shown, and can be read from the file that ``<name>_file`` names.
 SECRETS: Final = frozenset({"secret", "token", "password"})
-#: What stands for a secret where a configuration is shown.
+#: Replaces a secret where a configuration is shown.
 HIDDEN: Final = "***"
 
 BLOCKS: Final = frozenset(
@@ -37,21 +37,21 @@ BLOCKS: Final = frozenset(
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The block that an annotation holds, alone or in a list."""
+    """The model of a block that an annotation contains, alone or in a list; None if it contains none."""
     if isinstance(annotation, type):
         return annotation if issubclass(annotation, BaseModel) else None
     return next((found for inner in typing.get_args(annotation) if (found := model_in(inner)) is not None), None)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a block of the file knows, in the order of the reference."""
+    """The keys that a block of the file may have, in the order of the reference."""
     if model is RouterConfig:
         return [key for key in model.model_fields if key not in IN_FILE] + ["health_check"]
     return [key for field in model.model_fields for key in ((field, f"{field}_file") if field in SECRETS else (field,))]
 
 
 def keys_at(location: typing.Sequence[str | int]) -> list[str]:
-    """The keys known in the block at that location of the file, from ``router`` on."""
+    """The keys that are allowed in the block at that location of the file, from ``router`` on."""
     if tuple(location) == ("router", "health_check"):
         return list(HEALTH_CHECK)
     model: type[BaseModel] = RouterConfig
@@ -62,7 +62,7 @@ def keys_at(location: typing.Sequence[str | int]) -> list[str]:
 
 
 def all_keys() -> Iterator[tuple[str, str]]:
-    """Each key of a file with the dotted path of its block."""
+    """(key, dotted path of its block) for each key that a file may have."""
     yield from ((key, "router") for key in keys_of(RouterConfig))
     yield from ((key, "router.health_check") for key in HEALTH_CHECK)
     for name, field in RouterConfig.model_fields.items():
@@ -73,14 +73,14 @@ def all_keys() -> Iterator[tuple[str, str]]:
 
 
 def file_location(location: typing.Sequence[str | int]) -> tuple[str | int, ...]:
-    """Where the field at that location of `RouterConfig` stands in the file."""
+    """The location in the file of the field at that location of `RouterConfig`."""
     first = IN_FILE.get(str(location[0]), (location[0],)) if location else ()
     # pydantic names the branch of a union ("int", "literal['auto']"); the file has no such key
     return ("router", *first, *(part for part in location[1:] if part not in ("int", "literal['auto']")))
 
 
 def dotted(location: typing.Sequence[str | int]) -> str:
-    """As people write it: ``router.replicas[0].url``."""
+    """The location as people write it: ``router.replicas[0].url``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
@@ -93,7 +93,7 @@ def file_shape(config: RouterConfig) -> dict[str, Any]:
 
 
 def _hide(value: Any) -> Any:
-    """The same with secrets hidden, and with dollars doubled: they would begin a variable."""
+    """A copy with secrets hidden, and with dollars doubled, because they would begin a variable."""
     if isinstance(value, dict):
         return {key: HIDDEN if key in SECRETS and inner is not None else _hide(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -16,7 +16,7 @@ _FOUND: Final = re.compile(rf"\$(?:(\$)|\{{({_NAME})(?::-([^}}]*))?\}}|(\{{[^}}]
 
 
 class Substitution:
-    """One pass over the nodes of a file. ``problems`` and ``warnings`` map the location of a value to what is wrong there."""
+    """One pass over the nodes of a file. ``problems`` and ``warnings`` map the location of a value to a text."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -27,7 +27,7 @@ class Substitution:
         self.warnings: dict[tuple[str | int, ...], str] = {}
 
     def document(self, root: yaml.Node) -> yaml.Node:
-        """`apply` to a whole file. What the router's block uses is told as standing there, wherever its anchor is."""
+        """`apply` to a whole file. Problems in what the router's block uses are reported there, wherever its anchor is."""
         if isinstance(root, yaml.MappingNode):
             for key, value in root.value:
                 if key.value == "router":
@@ -35,13 +35,13 @@ class Substitution:
         return self.apply(root, ())
 
     def apply(self, node: yaml.Node, location: tuple[str | int, ...]) -> yaml.Node:
-        """A copy of the node with all variables replaced. A value without quotes has the type that YAML gives to what
-        it is replaced by (``${PORT}`` is a number); one in quotes stays a text. Keys are left alone.
+        """A copy of the node with all variables replaced. An unquoted value gets the type that YAML gives to the result
+        (``${PORT}`` is a number); a quoted one stays a text. Keys are not changed.
         """
         if id(node) in self._open:
             self.problems[location] = "a block cannot contain itself"
             return type(node)(node.tag, [], node.start_mark, node.end_mark)
-        if id(node) not in self._done:  # else an alias
+        if id(node) not in self._done:  # otherwise an alias
             self._open.add(id(node))
             self._done[id(node)] = self._copy(node, location)
             self._open.remove(id(node))

@@ -15,7 +15,7 @@ BYTES: Final = {
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMG", 1)},
     "KB": 1000,
 }
-#: For editors: what a schema lets pass as a text. The groups name the units.
+#: For schemas: texts that are accepted as seconds.
 SECONDS_PATTERN: Final = rf"^[0-9]+(\.[0-9]+)? *({'|'.join(SECONDS)})$"
 BYTES_PATTERN: Final = rf"^[0-9]+(\.[0-9]+)? *({'|'.join(BYTES)})$"
 
@@ -23,10 +23,10 @@ _VALUE: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) *([A-Za-zµ]+)")
 
 
 def with_unit(key: str, value: Any) -> Any:
-    """``value`` in the unit that the name of its key ends in; a plain number, or a key without a unit, is left alone.
+    """``value`` converted to the unit in the name of its key; a plain number, or a key without a unit, is returned as it is.
 
     Raises:
-        ValueError: the unit is none of these; the value is a truth value (YAML's ``yes`` and ``on``, which would be 1).
+        ValueError: the unit is unknown, or the value is a truth value (YAML's ``yes`` and ``on``, which would count as 1).
     """
     if not key.endswith(("_seconds", "_bytes")):
         return value
@@ -40,7 +40,7 @@ def with_unit(key: str, value: Any) -> Any:
 def _seconds(text: str) -> Any:
     number, unit = _split(text)
     if unit is None:
-        return text  # a number in quotes, or a mistake that is told as for any number
+        return text  # a number in quotes, or a mistake that is reported as for any number
     if unit not in SECONDS:
         raise ValueError(f"{text!r} has no unit of time: write a number of seconds, or one with ms, s, m or h")
     # By division: 200 * 0.001 is not 0.2.

@@ -1,4 +1,7 @@
-"""What the router understands of the messages. One file a dialect; `make_dialect` knows them by name."""
+"""What the router understands of the messages. One file a dialect; `make_dialect` knows them by name.
+
+How a new one is written stands in `base`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,19 @@ from trio_router.core.dialects.base import Conversation, Dialect, FirstMessage, 
 from trio_router.core.dialects.dreamverse import Dreamverse
 from trio_router.core.dialects.fastvideo import FastVideo
 from trio_router.core.dialects.opaque import Opaque
+from trio_router.core.dialects.shared import shared_capacity, shared_probe_path
 
-__all__ = ["Conversation", "Dialect", "FirstMessage", "Message", "Opaque", "ReplyVerdict", "make_dialect"]
+__all__ = [
+    "Conversation",
+    "Dialect",
+    "FirstMessage",
+    "Message",
+    "Opaque",
+    "ReplyVerdict",
+    "make_dialect",
+    "shared_capacity",
+    "shared_probe_path",
+]
 
 
 def make_dialect(name: str, given: Mapping[str, Dialect] | None = None) -> Dialect:

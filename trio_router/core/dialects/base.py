@@ -3,8 +3,18 @@
 A `Dialect` is one object for all sessions: facts and patience. `Dialect.open` gives a `Conversation`, which follows one
 session; a dialect that has nothing to remember gives the same object to all.
 
-A new dialect subclasses `Opaque`, overrides what it knows, and is handed to the router:
-``Router(config, dialects={"mine": Mine()})``.
+How a new dialect is written, outside of this package too:
+
+1. Subclass `Opaque`, which knows nothing but WebSocket, and set the attributes that differ: who speaks first, which HTTP
+   statuses mean "try another", how patient to be, where replicas are probed.
+2. If there is nothing to remember of a session, override `Conversation`'s methods in the same class. If there is, write a
+   class for the conversation (it may subclass the dialect's), and return a fresh one from `Dialect.open`.
+3. Hand it to the router under a name, and use the name in the configuration: ``dialect: mine`` and
+   ``Router(config, dialects={"mine": Mine()})``; a file is read with ``parse_config(text, dialects=["mine"])``.
+
+Verdicts before the commit point decide whether the session can still be moved to another replica; after it nothing is
+looked at but what ``client_watch`` and ``replica_watch`` name, because each look costs a copy. All methods are called on
+the path of a frame: they return at once, and must not raise (the session would end with an internal error).
 """
 
 from __future__ import annotations
@@ -53,7 +63,7 @@ class Conversation(Protocol):
         ...
 
     def classify_reply(self, frame: Frame, payload: bytes) -> ReplyVerdict:
-        """Judge a replica's frame, never a close, before the commit point."""
+        """Judge a replica's frame, never a close, before the commit point. FINISHED commits it, too."""
         ...
 
     def classify_close(self, close: CloseInfo) -> ReplyVerdict:
@@ -86,29 +96,71 @@ class Conversation(Protocol):
 
 
 class Dialect(Protocol):
-    """One protocol. What is None here is taken from the configuration."""
+    """One protocol. What is None here is taken from the configuration. Plain attributes will do for all of these."""
 
-    name: str
-    #: The client's first message is read before a replica is picked.
-    client_speaks_first: bool
-    #: A replica must say something within `first_reply_seconds`.
-    replica_must_reply: bool
-    #: Whether the client gets the replica's own close code where all replicas that were tried have answered with one.
-    passes_refusals: bool
-    #: Opcodes of frames that a conversation wants to see after the commit point.
-    client_watch: frozenset[int]
-    replica_watch: frozenset[int]
-    #: HTTP answers to the upgrade that mean "try another replica", not "this client is refused".
-    refusing_statuses: Collection[int]
-    #: Sessions that a replica serves at once while it has not said so; None: without a limit.
-    default_capacity: int | None
-    #: Seconds for the first reply and without any frame (a busy GPU answers no pings), instead of the timeouts' own.
-    first_reply_seconds: float | None
-    dead_peer_seconds: float | None
-    #: Where to ask a replica how it is, instead of `health_check.path`.
-    probe_path: str | None
-    #: A replica that reports nothing counts as busy for so long after a session.
-    linger_seconds: float
+    @property
+    def name(self) -> str:
+        """For people; the configuration knows it by the name that it was given under."""
+        ...
+
+    @property
+    def client_speaks_first(self) -> bool:
+        """The client's first message is read before a replica is picked."""
+        ...
+
+    @property
+    def replica_must_reply(self) -> bool:
+        """A replica must say something within `first_reply_seconds`."""
+        ...
+
+    @property
+    def passes_refusals(self) -> bool:
+        """Whether the client gets the replicas' own answer where all that were tried gave one.
+
+        That is the last close code, or, where two ended TCP without a close frame at the same message, the same end.
+        """
+        ...
+
+    @property
+    def client_watch(self) -> frozenset[int]:
+        """Opcodes of the client's frames that a conversation wants to see after the commit point."""
+        ...
+
+    @property
+    def replica_watch(self) -> frozenset[int]:
+        """The same of the replica's: TEXT, or nothing. The router itself looks at closes, whatever stands here."""
+        ...
+
+    @property
+    def refusing_statuses(self) -> Collection[int]:
+        """HTTP answers to the upgrade that mean "try another replica", not "this client is refused"."""
+        ...
+
+    @property
+    def default_capacity(self) -> int | None:
+        """Sessions that a replica serves at once while it has not said so; None: without a limit."""
+        ...
+
+    @property
+    def first_reply_seconds(self) -> float | None:
+        """For the first reply, instead of `timeouts.first_reply_seconds`; each message that does not commit begins it anew."""
+        ...
+
+    @property
+    def dead_peer_seconds(self) -> float | None:
+        """For a replica without any frame (a busy GPU answers no pings), instead of `timeouts.dead_peer_seconds`."""
+        ...
+
+    @property
+    def probe_path(self) -> str | None:
+        """Where to ask a replica how it is, unless `health_check.path` was set."""
+        ...
+
+    @property
+    def linger_seconds(self) -> float:
+        """A replica that reports nothing counts as busy for so long after a session that it had committed itself to, or that
+        was taken from it."""
+        ...
 
     def open(self) -> Conversation:
         """A session begins."""

@@ -1,1 +1,1 @@
-"""HTTP bytes before the first frame: heads, and the opening handshake."""
+"""HTTP bytes before the first frame: heads, the opening handshake, and connection limits. No I/O."""

@@ -1,19 +1,19 @@
-"""How many connections may be open that are no session (yet): of one port, and of one client address there."""
+"""Limits for open connections that are not a session (yet): on one port, and from one client address."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Final
 
-#: For one address, once only the reserve of descriptors is left: whoever asks how the router is needs one or two.
+#: Limit per address once only the reserve of descriptors is left: a health check needs one or two.
 SCARCE_PER_ADDRESS: Final = 8
 
 TOO_MANY: Final = "too_many_connections"
 TOO_MANY_OF_ADDRESS: Final = "too_many_connections_of_address"
 
 
-class Doorkeeper:
-    """Counts connections from when they are accepted until they are closed or become a session."""
+class ConnectionLimits:
+    """Counts connections from their acceptance until they are closed or become a session."""
 
     __slots__ = ("_by_address", "_limit", "_per_address", "open")
 
@@ -24,12 +24,12 @@ class Doorkeeper:
         self._by_address: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<Doorkeeper open={self.open} of {self._limit}, addresses={len(self._by_address)}>"
+        return f"<ConnectionLimits open={self.open} of {self._limit}, addresses={len(self._by_address)}>"
 
     def enter(self, address: str, *, scarce: bool = False) -> str | None:
-        """Count one connection more; `leave` must follow. Or the reason why it may not come in, and nothing is counted.
+        """Count one more connection; `leave` must follow. If a limit is reached, return the reason and count nothing.
 
-        ``scarce``: descriptors are running out, so one address gets a few at most.
+        ``scarce``: descriptors are running out, so the limit per address is `SCARCE_PER_ADDRESS` at most.
         """
         per_address = min(self._per_address, SCARCE_PER_ADDRESS) if scarce else self._per_address
         mine = self._by_address.get(address, 0)
@@ -42,7 +42,7 @@ class Doorkeeper:
         return None
 
     def leave(self, address: str) -> None:
-        """One connection is closed, or a session now."""
+        """A counted connection was closed, or became a session."""
         self.open -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

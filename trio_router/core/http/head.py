@@ -1,7 +1,7 @@
-"""The head of an HTTP/1.1 request, as far as a router has to read it: where to, and is it an upgrade to WebSocket.
+"""The head of an HTTP/1.1 request, as far as a router reads it: its path, and whether it asks for WebSocket.
 
-It decides only who answers. Whether the request is correct is judged elsewhere: an upgrade in `core.upgrade_request`,
-the rest by hypercorn.
+It decides only who answers. Whether the request is correct is checked elsewhere: an upgrade in `upgrade_request`, the
+rest by hypercorn.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 
-#: What no line of a head may have.
+#: Bytes that may not occur in any line of a head.
 UNFIT: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
@@ -49,11 +49,11 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """Without the query."""
+        """The target without the query."""
         return self.target.partition(b"?")[0].decode("ascii", "replace")
 
     def get(self, name: bytes) -> bytes | None:
-        """The first field of that name."""
+        """The value of the first field of that name (lower case); None if there is none."""
         return next((value for key, value in self.headers if key == name), None)
 
     def all(self, name: bytes) -> list[bytes]:
@@ -61,12 +61,12 @@ class RequestHead:
         return [value for key, value in self.headers if key == name]
 
     def query(self, name: str) -> str | None:
-        """The first value of a query parameter."""
+        """The first value of a query parameter, decoded; None if there is none."""
         values = parse_qs(self.target.partition(b"?")[2].decode("ascii", "replace")).get(name)
         return values[0] if values else None
 
     def cookie(self, name: str) -> str | None:
-        """The value of a cookie, as it stands."""
+        """The value of a cookie, as it was sent; None if there is none."""
         for field in self.all(b"cookie"):
             for pair in field.decode("latin-1").split(";"):
                 key, _, value = pair.strip().partition("=")
@@ -76,18 +76,18 @@ class RequestHead:
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
-        """What the client offers, in its order. Empty elements of a list do not count (RFC 9110 section 5.6.1.2)."""
+        """The sub-protocols that the client offers, in its order, without empty list elements (RFC 9110 section 5.6.1.2)."""
         names = [name.strip() for field in self.all(b"sec-websocket-protocol") for name in field.split(b",")]
         return tuple(name.decode("latin-1") for name in names if name)
 
     @property
     def wants_websocket(self) -> bool:
-        """An upgrade to WebSocket, as it seems."""
+        """Whether it seems to be an upgrade to WebSocket."""
         return self.method == b"GET" and any(b"websocket" in value.lower() for value in self.all(b"upgrade"))
 
     @property
     def asks_correctly(self) -> bool:
-        """Whether an upgrade has what the handshake needs. `core.upgrade_request.upgrade_problem` asks for much more."""
+        """Whether an upgrade has what the handshake needs. `upgrade_request.upgrade_problem` checks much more."""
         return (
             b"upgrade" in (self.get(b"connection") or b"").lower()
             and self.get(b"sec-websocket-version") == b"13"
@@ -96,20 +96,20 @@ class RequestHead:
 
 
 def without_upgrade(head: bytes) -> bytes:
-    """The same request, not asking for another protocol (RFC 9110 section 7.8 lets a server ignore that it does).
+    """The same request without its wish to upgrade, which a server may ignore (RFC 9110 section 7.8).
 
-    hypercorn would switch to HTTP/2 in the clear, and then one connection is more than one request.
+    hypercorn would switch to HTTP/2 in the clear, and then one connection carries more than one request.
     """
     lines = head.split(b"\r\n")
     return b"\r\n".join(line for line in lines if not line.lower().startswith((b"upgrade:", b"http2-settings:")))
 
 
 def parse_head(head: bytes) -> RequestHead | None:
-    """Read everything up to and with the empty line; None if it is not HTTP/1.1.
+    """Parse everything up to and including the empty line; None if it is not HTTP/1.1.
 
-    Nor is what the next reader could take for another head than we did (RFC 9112 sections 2.2, 5.1 and 5.2): a bare CR,
-    LF or NUL, a name with a space, a line without a colon, a folded line. Fields are sent on as they are, so nobody may
-    smuggle one past us.
+    Also None for what the next parser could read as another head (RFC 9112 sections 2.2, 5.1 and 5.2): a bare CR, LF or
+    NUL, a name with a space, a line without a colon, a folded line. Fields are forwarded unchanged, so none may be
+    smuggled through.
     """
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
@@ -127,15 +127,15 @@ def parse_head(head: bytes) -> RequestHead | None:
 
 
 def parse_fields(lines: Iterable[bytes]) -> Headers:
-    """Header lines to (lower-case name, value); lines without a colon are left out."""
+    """Header lines as (lower-case name, value); lines without a colon are left out."""
     fields = (line.partition(b":") for line in lines)
     return [(name.lower(), value.strip()) for name, colon, value in fields if colon]
 
 
 def forwarded_headers(headers: Headers, *, client: str, scheme: str, host: bytes | None, request_id: bytes) -> Headers:
-    """What a replica is sent: the end-to-end fields, and where the request came from.
+    """The fields that a replica is sent: the end-to-end fields, and where the request came from.
 
-    A proxy in front of us appended its own addresses to X-Forwarded-For; we append the one we see.
+    A proxy in front appended its own addresses to X-Forwarded-For; the router appends ``client``, the address it sees.
     """
     named = {name.strip().lower() for key, value in headers if key == b"connection" for name in value.split(b",")}
     out = [
@@ -157,8 +157,8 @@ _OURS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarde
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """What of a replica's 101 goes to the client: its cookies. The sub-protocol goes its own way.
+    """The fields of a replica's 101 that the client gets: its cookies. The sub-protocol is handled separately.
 
-    Everything else tells of the replica (Server, Date), of its connection, or of an answer that is not a 101 (Location).
+    All others describe the replica (Server, Date), its connection, or an answer that is not a 101 (Location).
     """
     return [(name, value) for name, value in headers if name == b"set-cookie" and not UNFIT.search(value)]

@@ -10,25 +10,25 @@ _END: Final = b"\r\n\r\n"
 
 
 class HeadReader:
-    """Feed it what is read until it has the head. A head may have ``limit`` bytes, its empty line included."""
+    """Feed it bytes until it has the head, which may have ``limit`` bytes, its empty line included."""
 
     __slots__ = ("_data", "_limit", "early", "head")
 
     def __init__(self, limit: int) -> None:
-        #: Everything up to and with the empty line; empty until all of it has come.
+        #: Everything up to and including the empty line; empty until it is complete.
         self.head = b""
-        #: What came after the head.
+        #: The bytes that followed the head.
         self.early = b""
         self._data = bytearray()
         self._limit = limit
 
     def feed(self, data: bytes | bytearray) -> bytes | None:
-        """Take the next bytes. Returns the head once it is complete, None before. Not to be fed again then.
+        """Take the next bytes. Returns the head once it is complete, None before. Must not be fed again then.
 
         Each byte is searched once, however small the pieces are.
 
         Raises:
-            HeadTooLarge: the head has more than ``limit`` bytes, or did not end within so many.
+            HeadTooLarge: the head has more than ``limit`` bytes, or did not end within as many.
         """
         seen = len(self._data)
         self._data += data

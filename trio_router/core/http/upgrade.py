@@ -20,13 +20,13 @@ from trio_router.core.http.head import UNFIT, Headers, RequestHead, parse_fields
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS: Final = re.compile(rb"[1-5][0-9][0-9]")
-#: Full, restarting, or asked too often: the replica is up and says no.
+#: Overloaded or restarting (RFC 9110 section 15.6.4, RFC 6585 section 4): the replica is up, but busy.
 REFUSING_STATUS: Final = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What a client asked for, as it is passed on to a replica. ``target`` is path and query."""
+    """A client's request as it is passed on to a replica. ``target`` is path and query."""
 
     target: bytes
     subprotocols: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Upgrade:
         return chosen, headers
 
     def _wrong(self, fields: dict[bytes, bytes], chosen: str | None, key: bytes) -> str | None:
-        """The rules of section 4.1 for the answer, in their order."""
+        """The first rule of RFC 6455 section 4.1 that the answer breaks, as text; None if it breaks none."""
         if fields.get(b"upgrade", b"").lower() != b"websocket":
             return "no Upgrade: websocket"
         if b"upgrade" not in fields.get(b"connection", b"").lower():
@@ -116,5 +116,5 @@ def reduced(request: RequestHead) -> bytes:
 
 
 def accept_token(key: bytes) -> bytes:
-    """Section 4.2.2, item 5.4."""
+    """The value of Sec-WebSocket-Accept for a key (RFC 6455 section 4.2.2, item 5.4)."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())

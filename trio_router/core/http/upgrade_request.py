@@ -1,6 +1,6 @@
-"""Whether a client's upgrade request is correct: RFC 6455 section 4.2.1, and what RFC 9112 asks of every request.
+"""Whether a client's upgrade request is correct: RFC 6455 section 4.2.1, and what RFC 9112 requires of every request.
 
-Judged completely before there is a session for it. What is accepted here is answered 101 unless a replica objects, so no
+Checked completely before there is a session. What is accepted here is answered 101 unless a replica objects, so no
 replica is dialled for a request that is refused afterwards.
 """
 
@@ -44,14 +44,14 @@ _SINGLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class BadRequest:
-    """A request that is refused, and why: ``text`` is for whoever wrote the client."""
+    """A refused request: HTTP status, and in ``text`` the reason for the client's developer."""
 
     status: int
     text: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def answer(self) -> bytes:
-        """The whole response. It ends the connection: what follows a wrong request cannot be told apart."""
+        """The whole response. It closes the connection: after a wrong request the next one cannot be delimited."""
         body = self.text.encode() + b"\n"
         options = b"upgrade, close" if any(name == b"upgrade" for name, _ in self.headers) else b"close"
         lines = [
@@ -75,7 +75,7 @@ def upgrade_problem(request: RequestHead) -> BadRequest | None:
 
 
 def _too_large(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest | None:
-    """What the servers after us would not take, and would be blamed for."""
+    """What a replica's server would refuse as too large, and would be blamed for."""
     if len(request.target) > MAX_FIELD_BYTES:
         return BadRequest(414, f"the request target has more than {MAX_FIELD_BYTES} bytes")
     if len(request.headers) > MAX_FIELDS:
@@ -83,7 +83,7 @@ def _too_large(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest |
     for name, value in request.headers:
         if len(name) + len(value) > MAX_FIELD_BYTES:
             return _large(name)
-    # What is sent on as one field is measured as one.
+    # Measured as it is forwarded: several fields as one.
     if b"x-forwarded-for" in fields and len(b", ".join(request.all(b"x-forwarded-for"))) > MAX_FIELD_BYTES:
         return _large(b"x-forwarded-for")
     if b"sec-websocket-protocol" in fields and len(", ".join(request.subprotocols)) > MAX_FIELD_BYTES:
@@ -92,7 +92,7 @@ def _too_large(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest |
 
 
 def _wrong_request(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest | None:
-    """Rules for every request, and none may have a body: what follows its head is frames."""
+    """Rules for every request; and none may have a body, because frames follow its head."""
     if request.method != b"GET":
         return _wrong(f"an upgrade must be asked for by GET, not {_shown(request.method)}")
     if request.version != b"HTTP/1.1":
@@ -115,7 +115,7 @@ def _wrong_request(request: RequestHead, fields: dict[bytes, bytes]) -> BadReque
 
 
 def _wrong_handshake(request: RequestHead, fields: dict[bytes, bytes]) -> BadRequest | None:
-    """RFC 6455 section 4.2.1, items 3 to 8."""
+    """The rules of RFC 6455 section 4.2.1, items 3 to 8."""
     if fields.get(b"upgrade", b"").lower() != b"websocket":
         return _wrong("the Upgrade field must be websocket, and nothing else")
     connection = b",".join(request.all(b"connection")).lower()
@@ -149,5 +149,5 @@ def _title(name: bytes) -> str:
 
 
 def _shown(value: bytes) -> str:
-    """A value of the client's own: short, and in printable ASCII."""
+    """A value of the client's, shortened, in printable ASCII."""
     return repr(value[:80])[1:]

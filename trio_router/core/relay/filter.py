@@ -70,6 +70,9 @@ DROP: Final = Decision()
 _HOLD: Final = Decision(hold=True, event=FilterEvent.REPLY)
 _COMMIT: Final = Decision(forward=True, event=FilterEvent.COMMIT)
 _REPLY: Final = Decision(forward=True, event=FilterEvent.REPLY)
+_FINISHED: Final = Decision(
+    forward=True, event=FilterEvent.COMMIT, end=End(Side.ROUTER, Cause.COMPLETED)
+)  # the whole answer
 _FIRST_MESSAGE: Final = Decision(forward=True, event=FilterEvent.FIRST_MESSAGE)
 _FIRST_MEDIA: Final = Decision(forward=True, event=FilterEvent.FIRST_MEDIA)
 
@@ -126,7 +129,7 @@ class FrameFilter:
         return self._after_commit(found, payload)
 
     def cut_through(self) -> Decision:
-        """The replica's frame is too long to be held, so it is no message of a few words: it commits."""
+        """The replica's frame is too long to be held, so it is no short control message: it commits."""
         return DROP if self._state.conduct.committed else _COMMIT
 
     def _before_commit(self, found: Frame, payload: bytes) -> Decision:
@@ -137,6 +140,8 @@ class FrameFilter:
         if verdict is ReplyVerdict.COMMIT:
             self._media_came = self._media_came or found.opcode == BINARY
             return _COMMIT
+        if verdict is ReplyVerdict.FINISHED:
+            return _FINISHED
         if found.opcode >= CLOSE:
             return FORWARD
         return _HOLD if verdict is ReplyVerdict.HOLD else _REPLY

@@ -1,1 +1,1 @@
-"""The replicas, what is known of each, and which one is chosen."""
+"""The replicas, what is known of each, and which one is chosen. Nothing in here waits."""

@@ -17,15 +17,15 @@ from trio_router.core.replicas.replica import Replica
 class Policy(Protocol):
     """Chooses a replica for a session. Inherit from it to write one of your own: only `choose` has no default."""
 
-    #: Whether the same key always leads to the same replica, as long as the set is the same: a cookie then adds nothing.
+    #: Whether a key always leads to the same replica while the set is the same: a cookie is then of no use.
     uses_key: bool = False
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """One of ``candidates`` (never empty). ``key`` is the client's affinity key, if it has one."""
+        """Return one of ``candidates`` (never empty). ``key`` is the client's affinity key, if it has one."""
         raise NotImplementedError
 
     def forget(self, replica: Replica) -> None:
-        """The replica is not configured any more: what is kept of it can go."""
+        """The replica was removed: drop what is kept about it."""
         return None
 
 
@@ -34,15 +34,15 @@ PolicyFactory = Callable[[], Policy]
 
 
 def load(replica: Replica, now: float) -> float:
-    """The share of its capacity that is taken, divided by its weight. Without a limit: its sessions by weight."""
+    """The taken share of its capacity, divided by its weight. Without a limit: its sessions divided by its weight."""
     return replica.taken / ((replica.capacity(now) or 1) * replica.endpoint.weight)
 
 
 class LeastSessions(Policy):
-    """The least loaded by share of capacity and weight. Ties at random, by weight: nobody is everybody's first."""
+    """The least loaded by share of capacity and weight. Ties are broken at random, by weight."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """See the class."""
+        """See `Policy.choose`."""
         loads = [load(replica, now) for replica in candidates]
         least = min(loads)
         tied = [r for r, share in zip(candidates, loads, strict=True) if share <= least * (1 + 1e-9)]
@@ -53,7 +53,7 @@ class First(Policy):
     """The first in the order of the configuration: fills one before the next, so that others can be switched off."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """See the class."""
+        """See `Policy.choose`."""
         return candidates[0]
 
 
@@ -64,7 +64,7 @@ class RoundRobin(Policy):
         self._credit: dict[str, float] = {}
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """See the class."""
+        """See `Policy.choose`."""
         total = 0.0
         for replica in candidates:
             weight = replica.endpoint.weight
@@ -75,7 +75,7 @@ class RoundRobin(Policy):
         return best
 
     def forget(self, replica: Replica) -> None:
-        """Its turn is not kept for it."""
+        """See `Policy.forget`."""
         self._credit.pop(replica.url, None)
 
 
@@ -83,7 +83,7 @@ class RandomTwo(Policy):
     """The less loaded of two drawn at random: nearly as even as the least loaded, without herding on stale reports."""
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """See the class."""
+        """See `Policy.choose`."""
         pair = rng.sample(candidates, min(2, len(candidates)))
         return min(pair, key=lambda replica: load(replica, now))
 
@@ -97,14 +97,14 @@ class Hash(Policy):
         self._keyless = LeastSessions()
 
     def choose(self, candidates: Sequence[Replica], *, key: str | None, now: float, rng: random.Random) -> Replica:
-        """See the class."""
+        """See `Policy.choose`."""
         if key is None:
             return self._keyless.choose(candidates, key=None, now=now, rng=rng)
         return max(candidates, key=lambda replica: rendezvous_score(key, replica))
 
 
 def rendezvous_score(key: str, replica: Replica) -> float:
-    """The same for the same key and URL in every process and run; higher wins, in proportion to the weight."""
+    """A positive score, the same for a key and URL in every process and run; the highest wins, in proportion to the weight."""
     digest = hashlib.blake2b(f"{replica.endpoint.base}\0{key}".encode(), digest_size=8).digest()
     unit = (int.from_bytes(digest[:6], "big") + 0.5) / 2**48  # exact in a float, so never 0 or 1
     return -replica.endpoint.weight / math.log(unit)

@@ -1,4 +1,4 @@
-"""Which replica a session gets: from the replicas as they are to one slot on one of them. Nothing here waits."""
+"""Which replica a session gets: from the state of the replicas to one slot on one of them. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trio_router.core.replicas.replica_set import ReplicaSet
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """Room for one session on ``replica``, from being picked until `ReplicaRegistry.release`."""
+    """Capacity for one session on ``replica``, from `ReplicaChoice.reserve` until `ReplicaRegistry.release`."""
 
     replica: Replica
     number: int
@@ -25,7 +25,7 @@ class Slot:
 
 
 class ReplicaChoice(ReplicaSet):
-    """The questions that a session has, and the slot that answers them."""
+    """The questions that a session asks of the replicas, and the slot that it gets."""
 
     def __init__(
         self,
@@ -33,17 +33,18 @@ class ReplicaChoice(ReplicaSet):
         *,
         rng: random.Random | None = None,
         policies: Mapping[str, PolicyFactory] | None = None,
+        default_capacity: int | None = 1,
     ) -> None:
-        super().__init__(config)
+        super().__init__(config, default_capacity=default_capacity)
         self.rng = rng or random.Random()
         names = (config.balance, *(stream.balance for stream in config.streams))
         self._policies = {name: make_policy(name, policies) for name in names if name is not None}
         self._given_policies = policies
         self._numbers = itertools.count(1)
-        self._began: float | None = None  # when it was told or asked something for the first time
+        self._began: float | None = None  # when it was called for the first time
 
     def candidates(self, *, now: float, preset: str | None = None, exclude: Collection[Replica] = ()) -> list[Replica]:
-        """The available replicas of the best tier (see `Replica.tier`)."""
+        """The available replicas of the best tier (see `Replica.tier`); empty if there are none."""
         fitting = [
             replica
             for replica in self.replicas
@@ -74,6 +75,8 @@ class ReplicaChoice(ReplicaSet):
         ``prefer`` is the URL of a replica that knows the client: taken if it is available, whatever the policy says. A
         slot that lingers there under the same ``key`` is the client's own and counts as free for it.
         """
+        for replica in self.replicas:
+            replica.forget_over(now)
         known = [r for r in self.replicas if r.url == prefer and r not in exclude] if prefer else []
         if known and known[0].available(now, key=key) and not known[0].refusing and serves(known[0], preset):
             return self._take(known[0], now, key)
@@ -98,7 +101,7 @@ class ReplicaChoice(ReplicaSet):
         return any(replica.available(now) for replica in self.replicas)
 
     def keys_with_capacity(self, now: float) -> set[str]:
-        """The affinity keys whose own lingering slots are the room that somebody else does not have."""
+        """The affinity keys with lingering slots on replicas that have no free slot for other clients."""
         found: set[str] = set()
         for replica in self.replicas:
             if replica.lingering:
@@ -133,7 +136,12 @@ class ReplicaChoice(ReplicaSet):
 
     def next_change(self, now: float) -> float:
         """When a slot may become free by the passing of time alone, at the earliest; infinity if never."""
-        times = [time for r in self.replicas for time in (r.full_until, r.ejected_until, r.grows_at(now)) if time > now]
+        times = [
+            time
+            for r in self.replicas
+            for time in (r.full_until, r.ejected_until, r.grows_at(now), *r.lingers_until)
+            if time > now
+        ]
         return min(times, default=math.inf)
 
     def _begin(self, now: float) -> float:

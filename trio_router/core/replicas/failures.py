@@ -1,7 +1,7 @@
-"""Whose fault failed sessions may be: failures in a row, and which clients saw them.
+"""Whose fault failed sessions may be: failures in a row, and which clients caused them.
 
 What a client sends can make a replica fail. So a failure that the client may have caused counts against the replica
-only when a second client has seen one too (Envoy's outlier detection has no such rule; there one client is enough).
+only when it happened to a second client too (in Envoy's outlier detection one client is enough).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-#: So many different addresses are kept for each replica; two are enough for every decision.
+#: Number of different addresses that are kept for each replica; two are enough for every decision.
 WITNESSES: Final = 4
 
 
@@ -26,11 +26,11 @@ class FailureStreak:
 
     @property
     def count(self) -> int:
-        """How many of them count against the replica: those of one client alone do not."""
+        """The number of failures that count against the replica: those of one client alone do not."""
         return self.certain + (self.by_clients if len(self.clients) > 1 else 0)
 
     def add(self, client: str | None) -> int:
-        """One more; ``client`` is the address of the one who may have caused it. Returns by how much `count` grew."""
+        """Add a failure; ``client`` is the address of the client that may have caused it. Returns the growth of `count`."""
         before = self.count
         if client is None:
             self.certain += 1
@@ -40,11 +40,11 @@ class FailureStreak:
         return self.count - before
 
     def clear(self) -> None:
-        """A success."""
+        """A success: reset the streak."""
         self.certain = self.by_clients = 0
         self.clients = ()
 
 
 def last_few(clients: tuple[str, ...], client: str, most: int) -> tuple[str, ...]:
-    """Different clients, the latest last, ``most`` of them."""
+    """The last ``most`` different clients, the latest last."""
     return (*(other for other in clients if other != client), client)[-most:]

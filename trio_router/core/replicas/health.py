@@ -39,7 +39,7 @@ TRANSITIONS: Final = {
 
 @dataclass(slots=True)
 class ReplicaHealth:
-    """What is known of one replica's health. ``last_ok_at`` is Unix seconds, for people and the seed's clients."""
+    """What is known of one replica's health. ``last_ok_at`` is Unix seconds, as in FastVideo's router."""
 
     status: ReplicaStatus = ReplicaStatus.UNKNOWN
     consecutive_failures: int = 0

@@ -1,7 +1,8 @@
 """The replicas and what is known of each: what sessions, probes and operators report. Nothing here waits, so no lock.
 
-Only the registry changes a `Replica`, here and in its bases: `replica_set` (which there are) and `choice` (who gets a
-slot). Signals come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in one go.
+Only the registry changes a `Replica`, here and in its bases: `replica_set` (which replicas exist) and `choice` (which one
+gets a session). Reports come in (probes, dials, ends of sessions), a slot goes out. Each method decides and changes in
+one call.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from trio_router.core.replicas.health import ReplicaStatus, Thresholds
 from trio_router.core.replicas.replica import FULL_SECONDS, AdminState, Lingering, Replica, Report
 from trio_router.core.replicas.replica_set import ReplicaDiff
 
-#: A replica that refused so many different clients in a row, while another one accepted somebody, is `refusing`.
+#: A replica that refused this many different clients in a row, while another one accepted one, is `refusing`.
 REFUSED_CLIENTS: Final = 3
-#: An upgrade that another replica accepted counts for so long before the first of the refusals.
+#: How long an upgrade that another replica accepted counts, in seconds before the first of the refusals.
 ACCEPTED_SECONDS: Final = 60.0
 
 
@@ -32,7 +33,10 @@ class ReplicaRegistry(ReplicaChoice):
     """All replicas in the order of the configuration.
 
     ``config`` is a `RouterConfig` or the endpoints alone (then with the defaults). ``policies`` are balancing policies by
-    name, beside the router's own. Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
+    name, beside the router's own. ``default_capacity`` is how many sessions a replica serves at once while it has not said
+    so (None: without a limit); which number is right depends on the dialect.
+
+    Two callbacks are called without waiting: ``on_capacity`` whenever a slot may have become
     free (whoever keeps a line of waiters looks at it then), ``on_loss`` whenever a replica may have become unusable.
 
     Raises:
@@ -45,12 +49,13 @@ class ReplicaRegistry(ReplicaChoice):
         *,
         rng: random.Random | None = None,
         policies: Mapping[str, PolicyFactory] | None = None,
+        default_capacity: int | None = 1,
     ) -> None:
         if not isinstance(config, RouterConfig):
             if not config:
                 raise ValueError("a registry needs at least one replica")
             config = RouterConfig(replicas=tuple(config))
-        super().__init__(config, rng=rng, policies=policies)
+        super().__init__(config, rng=rng, policies=policies, default_capacity=default_capacity)
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
         self.on_capacity: Callable[[], None] = lambda: None
         self.on_loss: Callable[[], None] = lambda: None
@@ -62,16 +67,17 @@ class ReplicaRegistry(ReplicaChoice):
     # What a session reports
 
     def slot_connected(self, slot: Slot, *, now: float) -> None:
-        """The connection of this slot stands: from now on the replica can count it among its busy ones."""
+        """The connection of this slot stands: from now on the replica's reports can count it."""
         if not slot.released:
             slot.replica.connected_since[slot.number] = slot.replica.changed_at = now
             slot.replica.suspected = False
 
-    def release(self, slot: Slot, *, now: float, linger: bool = False) -> None:
+    def release(self, slot: Slot, *, now: float, linger: bool = False, linger_seconds: float = 0.0) -> None:
         """Give the slot back, exactly once; a second call does nothing.
 
         ``linger``: the replica may still be busy with what the session had begun. If it reports on itself, the slot
-        stays taken until a report that was asked for after now says otherwise.
+        stays taken until a report that was asked for after now says otherwise. If it reports nothing, the slot stays
+        taken for ``linger_seconds``, with or without ``linger``.
         """
         if slot.released:
             return
@@ -80,8 +86,13 @@ class ReplicaRegistry(ReplicaChoice):
         del replica.held_since[slot.number]
         replica.connected_since.pop(slot.number, None)
         replica.changed_at = now
-        if linger and replica.report is not None and replica.report.busy is not None:
-            replica.lingering.append(Lingering(now, slot.key))
+        if replica.report is not None and replica.report.busy is not None:
+            if linger:
+                replica.lingering.append(Lingering(now, slot.key))
+        elif linger_seconds > 0:
+            until = now + linger_seconds
+            replica.lingering.append(Lingering(now, slot.key, until=until))
+            replica.first_over_at = min(replica.first_over_at, until)
         if replica.removing and not replica.held:
             self._drop(replica)
         self.on_capacity()
@@ -95,13 +106,13 @@ class ReplicaRegistry(ReplicaChoice):
             replica.ejections = 0
 
     def session_ended(self, replica: Replica) -> None:
-        """A session that had opened there is over, and not because the replica failed: nothing is held against it."""
+        """A session that had opened there ended without a failure of the replica: its lost sessions are reset."""
         replica.deaths.clear()
         replica.lost_after_commit = False
         replica.ejections = 0
 
     def session_rejected(self, replica: Replica, *, now: float) -> None:
-        """It is up but full: not asked again for a moment, unless it reports room."""
+        """It is up but full: not chosen for `FULL_SECONDS`, unless it reports capacity."""
         replica.full_until = now + FULL_SECONDS
 
     def session_failed(
@@ -120,7 +131,7 @@ class ReplicaRegistry(ReplicaChoice):
         streak.add(client)
         replica.lost_after_commit |= opened
         counted = replica.doubts.add(client)
-        # Sessions may take no replica away that nobody can stand in for: only its own probes can say that it is down.
+        # Failed sessions may not take the last usable replica away: only its own probes can mark it as down.
         last = not self._others_usable(replica, now)
         changed = replica.health.failed(self.thresholds, error, spare=last, times=counted)
         if streak.count >= self.config.ejection.failures:
@@ -198,7 +209,7 @@ class ReplicaRegistry(ReplicaChoice):
         if report is not None:
             replica.apply_report(report)
         if report is None or report.busy is None:
-            replica.forget_lingering(now)  # nobody will ever tell that they are free
+            replica.forget_lingering(now)  # without reports they would never be freed
         self._restore_ejected(now)
         if not replica.usable(now):
             self.on_loss()
@@ -243,12 +254,12 @@ class ReplicaRegistry(ReplicaChoice):
     # What operators order
 
     def set_admin_state(self, replica: Replica, state: AdminState, *, now: float) -> None:
-        """What an operator wants of it. To be ordered ready clears ``refusing``."""
+        """Set the state that an operator ordered. READY also clears ``refusing``."""
         self._note(replica, now)
         if state is AdminState.READY:
             self._clear_refusals(replica)
             if replica.admin is not state:
-                replica.usable_until = now  # an outage does not begin before it was wanted
+                replica.usable_until = now  # an outage does not begin before the replica was ordered to be ready
         replica.admin = state
         self._restore_ejected(now)
         self.on_loss()
@@ -275,7 +286,8 @@ class ReplicaRegistry(ReplicaChoice):
             ValueError: as `apply`, or for a policy that nobody knows. Nothing has changed then.
         """
         if endpoints is not None:
-            config = RouterConfig(**{**dict(config), "replicas": tuple(endpoints)})
+            checked = RouterConfig(**{**dict(config), "replicas": tuple(endpoints)})
+            config = config.model_copy(update={"replicas": checked.replicas})  # which keys were given stays known
         self.policy(config.balance)  # raises if nobody knows it
         self.config = config
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)
@@ -308,7 +320,7 @@ class ReplicaRegistry(ReplicaChoice):
             self.thresholds = kept
 
     def _note(self, replica: Replica, now: float) -> None:
-        """Before anything changes: until now it was usable, if it was."""
+        """To be called before any change: until ``now`` it was usable, if it was."""
         self._begin(now)
         if replica.usable(now):
             replica.usable_until = max(replica.usable_until, now)

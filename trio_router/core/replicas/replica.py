@@ -1,9 +1,9 @@
 """One replica: what was configured, what was observed, and how many of its slots are taken.
 
-A slot is *held* by a session of ours from the moment it is picked, and *connected* from when the replica can know of it;
-*lingering* after the client left while the replica may still be busy with what it had begun; taken by *others* who
-opened sessions there directly. The last two come from the replica's own reports, which lag: a report is compared only
-with what was so when it was asked for.
+A slot is *held* by a session of ours from the moment it is picked, and *connected* once the replica can know of it. It is
+*lingering* after the client left while the replica may still be busy with it; taken by *others* if clients opened
+sessions there directly. The last two come from the replica's own reports, which lag: a report is compared only with
+the state at the time when it was requested.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trio_router.core.config import ReplicaEndpoint
 from trio_router.core.replicas.failures import FailureStreak
 from trio_router.core.replicas.health import ReplicaHealth, ReplicaStatus
 
-#: A replica that rejected a session is not asked again for so long, unless it reports room before. It is full, not sick.
+#: A replica that rejected a session is not chosen for this long, unless it reports capacity. It is full, not unhealthy.
 FULL_SECONDS = 2.0
-#: A lingering slot whose replica stops reporting is given up after so long: longer than any segment takes.
+#: A lingering slot of a replica that stops reporting is freed after this many seconds: longer than any segment takes.
 LINGER_SECONDS = 120.0
 
 
@@ -32,7 +32,7 @@ class AdminState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a replica said of itself, asked for at ``asked_at``. None: it did not say."""
+    """A replica's report on itself, requested at ``asked_at``. None: not reported."""
 
     asked_at: float
     busy: int | None = None
@@ -42,15 +42,23 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Lingering:
-    """A slot whose client left at ``since`` while the replica may be busy with it; ``key`` is the client's affinity key."""
+    """A slot whose client left at ``since`` while the replica may be busy with it; ``key`` is the client's affinity key.
+
+    ``until`` is when it is free again, where the replica reports nothing; None: when a report says so.
+    """
 
     since: float
     key: str | None = None
+    until: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time has passed."""
+        return self.until is not None and now >= self.until
 
 
 @dataclass(eq=False, slots=True)
 class Replica:
-    """The registry's record of one replica. Only the registry changes it; everybody may read it."""
+    """The registry's record of one replica. Only the registry changes it; all may read it."""
 
     endpoint: ReplicaEndpoint
     default_capacity: int | None = 1  # for ``max_sessions: auto`` while nothing is reported; None: without a limit
@@ -60,6 +68,7 @@ class Replica:
     held_since: dict[int, float] = field(default_factory=dict)  # slot number -> when it was picked
     connected_since: dict[int, float] = field(default_factory=dict)  # slot number -> when its connection stood
     lingering: list[Lingering] = field(default_factory=list)
+    first_over_at: float = math.inf  # when the first of them becomes free by the passing of time alone
     others: int = 0
     report: Report | None = None
     full_until: float = 0.0
@@ -68,7 +77,7 @@ class Replica:
     failures: FailureStreak = field(default_factory=FailureStreak)  # sessions that failed before their commit point
     deaths: FailureStreak = field(default_factory=FailureStreak)  # sessions that failed after it
     doubts: FailureStreak = field(default_factory=FailureStreak)  # both, since the last good probe
-    lost_after_commit: bool = False  # one died, and none has ended well since
+    lost_after_commit: bool = False  # a session failed after its commit point, and none has ended well since
     suspected: bool = False  # a dial timed out, and no probe was good since
     refusing: bool = False  # it answers upgrades with a 4xx that other replicas do not give
     refused_clients: tuple[str, ...] = ()  # the last few different ones in a row that it answered so
@@ -83,12 +92,12 @@ class Replica:
 
     @property
     def url(self) -> str:
-        """As configured."""
+        """The URL as configured."""
         return self.endpoint.url
 
     @property
     def label(self) -> str:
-        """What logs and status call it."""
+        """Its name in logs and status."""
         return self.endpoint.label
 
     @property
@@ -98,7 +107,7 @@ class Replica:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether its probes are good; it may be full or ordered away all the same."""
+        """Whether its probes are good; it may still be full, or ordered not to serve."""
         return self.health.status is ReplicaStatus.HEALTHY
 
     @property
@@ -113,12 +122,12 @@ class Replica:
 
     @property
     def taken(self) -> int:
-        """Slots that cannot be given away, whoever has them."""
+        """Slots that cannot be assigned: held, lingering, or used by others."""
         return len(self.held_since) + len(self.lingering) + self.others
 
     @property
     def warming(self) -> bool:
-        """It says of itself that it is not ready yet."""
+        """It reports that it is not ready yet."""
         return self.report is not None and self.report.warming
 
     @property
@@ -147,22 +156,21 @@ class Replica:
         return self.recovered_at + self.slow_start_seconds * (has + 1) / full
 
     def free(self, now: float, *, key: str | None = None) -> bool:
-        """Whether it has room for one more session, as far as anybody knows.
+        """Whether it has capacity for one more session, as far as is known.
 
-        A client (``key``) that comes back does not stand in its own way: its lingering slots count as free for it.
+        The lingering slots of the client with this ``key`` count as free for it.
         """
         if now < self.full_until:
             return False
         capacity = self.capacity(now)
-        return capacity is None or self.taken - self.lingering_of(key) < capacity
-
-    def lingering_of(self, key: str | None) -> int:
-        """How many slots linger here that the client with this affinity key left behind."""
-        return 0 if key is None else sum(slot.key == key for slot in self.lingering)
+        if capacity is None or self.taken < capacity:
+            return True
+        open_to_it = sum(slot.is_over(now) or (key is not None and slot.key == key) for slot in self.lingering)
+        return self.taken - open_to_it < capacity
 
     @property
     def expected(self) -> bool:
-        """Whether sessions may be sent here sooner or later, whatever its health: nobody ordered it away."""
+        """Whether sessions may be sent here at some time, whatever its health: no operator ordered it away."""
         return self.admin is AdminState.READY and not self.removing
 
     @property
@@ -181,24 +189,29 @@ class Replica:
         return (self.refusing, not self.primary, self.degraded)
 
     def usable(self, now: float) -> bool:
-        """Whether sessions are sent here at all: promising, not ejected, not warming up."""
+        """Whether sessions are sent here at all: schedulable, not ejected, not warming up."""
         return self.schedulable and now >= self.ejected_until and not self.warming
 
     def available(self, now: float, *, key: str | None = None) -> bool:
-        """Whether a session (of the client with this key) can be sent here now. Spelt once; everybody asks this."""
+        """Whether a session (of the client with this key) can be sent here now. The only definition of it."""
         return self.usable(now) and self.free(now, key=key)
 
     def wants_probe(self, now: float) -> bool:
-        """Whether a probe sooner than the usual interval would settle whose slots are free, or whether it still lives."""
-        return bool(self.lingering) or now < self.full_until or self.degraded or self.report_stale
+        """Whether an early probe would determine which slots are free, or whether it is still alive."""
+        return (
+            any(slot.until is None for slot in self.lingering)
+            or now < self.full_until
+            or self.degraded
+            or self.report_stale
+        )
 
     @property
     def report_stale(self) -> bool:
-        """Those whom it reported as others' sessions may be ours: one began or ended while it was being asked."""
+        """Sessions that it reported as others' may be ours: one began or ended while the report was being requested."""
         return self.others > 0 and self.report is not None and self.changed_at >= self.report.asked_at
 
     def apply_report(self, report: Report) -> None:
-        """Take in what the replica said. What happened here since ``asked_at`` it could not know yet."""
+        """Apply a report. It does not know what happened here since its ``asked_at``."""
         self.report = report
         if report.busy is None:
             self.others = 0
@@ -213,9 +226,22 @@ class Replica:
         self.lingering = old[len(old) - still :] + young
         self.others = unexplained - still
         if 0 < self.full_until <= asked + FULL_SECONDS:
-            # The rejection came before this report was asked for: now the report is the better witness.
+            # The rejection came before this report was requested: the report is newer.
             self.full_until = 0.0
 
+    @property
+    def lingers_until(self) -> list[float]:
+        """When lingering slots become free by the passing of time alone."""
+        return [slot.until for slot in self.lingering if slot.until is not None]
+
+    def forget_over(self, now: float) -> None:
+        """Give up slots whose time has passed."""
+        if now >= self.first_over_at:
+            self.lingering = [slot for slot in self.lingering if not slot.is_over(now)]
+            self.first_over_at = min(self.lingers_until, default=math.inf)
+
     def forget_lingering(self, now: float) -> None:
-        """Give up slots that nobody reports on any more."""
-        self.lingering = [slot for slot in self.lingering if now - slot.since < LINGER_SECONDS]
+        """Free lingering slots on which the replica no longer reports, or whose time has passed."""
+        self.lingering = [
+            slot for slot in self.lingering if now - slot.since < LINGER_SECONDS and not slot.is_over(now)
+        ]

@@ -1,4 +1,4 @@
-"""The set of replicas: who is in it, and how it changes while sessions are open."""
+"""The set of replicas: which ones exist, and how that changes while sessions are open."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ class ReplicaSet:
     ``replicas`` is never changed in place: it is replaced, then ``on_replicas_changed`` is called.
     """
 
-    def __init__(self, config: RouterConfig) -> None:
+    def __init__(self, config: RouterConfig, *, default_capacity: int | None = 1) -> None:
         self.config = config
+        self._default_capacity = default_capacity
         self.replicas: tuple[Replica, ...] = tuple(self._make(endpoint) for endpoint in config.replicas)
         self.on_replicas_changed: Callable[[], None] = lambda: None
 
     def _make(self, endpoint: ReplicaEndpoint) -> Replica:
-        default = None if self.config.dialect == "opaque" else 1
-        return Replica(endpoint, default_capacity=default, slow_start_seconds=self.config.slow_start_seconds)
+        return Replica(
+            endpoint, default_capacity=self._default_capacity, slow_start_seconds=self.config.slow_start_seconds
+        )
 
     # The names of FastVideo's registry
 
@@ -74,6 +76,6 @@ class ReplicaSet:
         return ReplicaDiff(tuple(added), tuple(changed), tuple(removed))
 
     def _drop(self, replica: Replica) -> None:
-        """Its last session has ended."""
+        """Remove it: its last session has ended."""
         self.replicas = tuple(other for other in self.replicas if other is not replica)
         self.on_replicas_changed()

@@ -1,7 +1,7 @@
-"""What the bodies of a replica's `/health` and `/readyz` say. Whatever bytes come, the result is in bounds.
+"""Parses the bodies of a replica's `/health` and `/readyz`. Whatever bytes come, the result is in bounds.
 
-The bytes are a replica's and may be anything: a body that cannot be read says nothing, and a count is never larger
-than ``MOST``. So nobody who calculates with a report needs to fear its numbers.
+A body that cannot be parsed gives no report, and a count is never larger than ``MOST``, so callers can calculate with
+it safely.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from trio_router.core.replicas.replica import Report
 
-#: A count above it is taken for this one: far more than any machine has GPUs or sessions, and small for any arithmetic.
+#: Larger counts are reduced to this one: far more than any machine has GPUs or sessions, and small for any arithmetic.
 MOST: Final = 1_000_000
-#: While `/readyz` cannot be read, its last report is kept for so long: a few probes. Then only the capacity it named is.
+#: While `/readyz` cannot be read, its last report is kept for this many seconds: a few probes. Then only its capacity is.
 KEEP_SECONDS: Final = 30.0
 
 
@@ -22,13 +22,13 @@ def read_fields(body: bytes) -> dict[str, Any]:
     """The fields of a JSON object; none if the body is anything else, however deep or long. Never raises."""
     try:
         value = json.loads(body, parse_int=_integer)
-    except (ValueError, RecursionError):  # of no JSON, of no text, and of too many brackets
+    except (ValueError, RecursionError):  # not JSON, not text, or nested too deeply
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def read_report(health: Mapping[str, Any], ready: Mapping[str, Any], asked_at: float) -> Report | None:
-    """What the fields of FastVideo's `/health` and `/readyz` say, asked for at ``asked_at``. None: nothing."""
+    """The report in the fields of FastVideo's `/health` and `/readyz`, requested at ``asked_at``; None if they hold none."""
     total, available, sessions = (
         _count(ready.get("total_gpus")),
         _count(ready.get("available_gpus")),
@@ -58,7 +58,7 @@ def report_without_ready(
 
 
 def _count(value: object) -> int | None:
-    """A count, at most ``MOST``. None: it is no count (negative, a fraction, a truth value, a word)."""
+    """A count, at most ``MOST``. None if it is not one (negative, a fraction, a truth value, a string)."""
     return min(value, MOST) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

@@ -1,1 +1,1 @@
-"""The wait queue, and which replica knows a client."""
+"""The wait queue, and which replica served a client last. Nothing in here waits."""

@@ -1,4 +1,4 @@
-"""A client that comes back is sent to the replica that knows it: where its key is found, and what is remembered of it."""
+"""A client that comes back is sent to the replica that served it: where its key is found, and the table of keys."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trio_router.core.text import printable
 
 
 def find_key(sources: Iterable[str], request: RequestHead, client_id: str | None) -> str | None:
-    """The first key that is there, in the order of ``places`` (see AffinityConfig.keys).
+    """The first key that is present, in the order of ``sources`` (see `AffinityConfig.keys`).
 
-    What came in a header, cookie or query may be a secret: only a digest of it is kept, and shown to operators. A
+    A value from a header, cookie or query may be a secret: only its digest is kept, and shown to operators. A
     ``client_id`` is shown as it is, but printable.
     """
     for source in sources:
@@ -42,7 +42,7 @@ def client_of(request: RequestHead, address: str) -> str:
 
 
 def digest(value: str) -> str:
-    """Short, one-way, the same in every run."""
+    """A short one-way digest, the same in every run."""
     return hashlib.blake2b(value.encode(), digest_size=8).hexdigest()
 
 
@@ -69,7 +69,7 @@ class AffinityTable:
         return len(self._open) + len(self._idle)
 
     def look_up(self, key: str | None, *, now: float) -> str | None:
-        """The URL of the replica that knows the key."""
+        """The URL of the replica that served the key last; None if unknown."""
         if key is None:
             return None
         self._forget(now)
@@ -85,7 +85,7 @@ class AffinityTable:
         self._bound()
 
     def closed(self, key: str, *, now: float) -> None:
-        """It ended. Nothing happens if none is open."""
+        """A session with this key ended. No effect if none is open."""
         memory = self._open.get(key)
         if memory is None:
             return
@@ -105,7 +105,7 @@ class AffinityTable:
 
 
 class AffinityCookie:
-    """The router's own cookie: a random key and a tag of the replica, signed, so that nobody can aim at one.
+    """The router's own cookie: a random key and a tag of the replica, signed, so that nobody can aim at a replica.
 
     The tag is keyed with the secret too: it tells outsiders nothing, and means the same after a restart.
     """
@@ -116,7 +116,7 @@ class AffinityCookie:
         self._signer = URLSafeSerializer(secret, salt="trio-router-affinity")
 
     def read(self, request: RequestHead) -> tuple[str, str] | None:
-        """(key, replica tag) of a cookie that we signed; None for anything else."""
+        """(key, replica tag) of a cookie that this router signed; None for anything else."""
         value = request.cookie(self.name)
         try:
             fields = self._signer.loads(value) if value else None
@@ -127,12 +127,12 @@ class AffinityCookie:
         return None
 
     def header(self, key: str, tag: str, *, secure: bool) -> tuple[bytes, bytes]:
-        """The response header that hands it out."""
+        """The Set-Cookie header field, as (name, value)."""
         signed = self._signer.dumps([key, tag])
         value = signed if isinstance(signed, str) else signed.decode()
         flags = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
         return b"set-cookie", f"{self.name}={value}{flags}".encode()
 
     def tag(self, url: str) -> str:
-        """What stands for a replica in the cookie."""
+        """The tag that represents a replica in the cookie."""
         return hashlib.blake2b(url.encode(), key=self._secret.encode()[:64], digest_size=6).hexdigest()

@@ -1,7 +1,7 @@
 """The wait queue: sessions that were accepted while no slot was free, first come first served.
 
-It is fair in that nobody is given a slot that somebody before him could have used; who waits for a preset that is
-busy does not hold up those behind him who want another. It keeps order and counts; who waits how is `admission`'s.
+Fair: no waiter gets a slot that an earlier one could have used; a waiter for a busy preset does not delay those after
+it that want another. This module keeps order and counts; how a session waits belongs to `scheduling.admission`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from trio_router.core.replicas.registry import ReplicaRegistry, Slot
 from trio_router.core.replicas.replica import Replica
 
-#: How many past sessions an estimate is made from.
+#: Number of past sessions that an estimate is based on.
 REMEMBERED_LENGTHS: Final = 50
 
 
@@ -36,7 +36,7 @@ class SlotRequest:
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A place in the queue. ``number`` is its rank for good: who comes back after a rejection is where he was."""
+    """A position in the queue. ``number`` never changes, so a rejected session keeps its position."""
 
     number: int
     slot_request: SlotRequest
@@ -44,18 +44,18 @@ class Waiter:
     exclude: Collection[Replica] = ()
     slot: Slot | None = None
     waited: float = 0.0  # seconds in the queue, before the last time that it got a slot
-    told: tuple[int, int] | None = None  # the last (position, depth) that the client was told
+    told: tuple[int, int] | None = None  # the last (position, depth) that was sent to the client
     told_at: float = -math.inf
 
     def take(self) -> Slot | None:
-        """The slot that it was given, if it was; whoever takes it must release it."""
+        """The slot that was assigned, or None; the caller must release it."""
         slot, self.slot = self.slot, None
         return slot
 
 
 @dataclass(slots=True)
 class WaitQueue:
-    """Tickets in the order of their numbers."""
+    """Waiters in the order of their numbers."""
 
     waiters: list[Waiter] = field(default_factory=list)
     _lengths: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LENGTHS))
@@ -65,29 +65,33 @@ class WaitQueue:
         return len(self.waiters)
 
     def new_waiter(self, slot_request: SlotRequest, *, now: float) -> Waiter:
-        """A new rank behind all others; not in the queue yet."""
+        """A waiter with a number higher than all others; not in the queue yet."""
         self._last_number += 1
         return Waiter(self._last_number, slot_request, now)
 
     def join(self, waiter: Waiter) -> None:
-        """Stand where the number says."""
+        """Enter the queue at the position that its number gives."""
         bisect.insort(self.waiters, waiter, key=lambda other: other.number)
 
     def leave(self, waiter: Waiter) -> None:
-        """Give up the place; nothing happens without one."""
+        """Leave the queue; no effect if it is not in it."""
         if waiter in self.waiters:
             self.waiters.remove(waiter)
 
     def dispatch(self, registry: ReplicaRegistry, *, now: float) -> list[Waiter]:
-        """Give every free slot to the first who can use it. Returns the waiters that got one; they have left the line."""
+        """Give every free slot to the first waiter that can use it. Returns those waiters; they have left the queue."""
         served: list[Waiter] = []
-        has_capacity, own = registry.has_capacity(now), registry.keys_with_capacity(now)
+        has_capacity = registry.has_capacity(now)
+        own: set[str] | None = None  # whose own slots linger: asked for only where nothing else is free
         for waiter in self.waiters:
-            if not (has_capacity or own):
-                break
             slot_request = waiter.slot_request
-            if not has_capacity and slot_request.key not in own:
-                continue
+            if not has_capacity:
+                if own is None:
+                    own = registry.keys_with_capacity(now)
+                if not own:
+                    break
+                if slot_request.key not in own:
+                    continue
             waiter.slot = registry.reserve(
                 now=now,
                 key=slot_request.key,
@@ -98,19 +102,19 @@ class WaitQueue:
             )
             if waiter.slot is not None:
                 served.append(waiter)
-                has_capacity, own = registry.has_capacity(now), registry.keys_with_capacity(now)
+                has_capacity, own = registry.has_capacity(now), None
         if served:
             self.waiters = [waiter for waiter in self.waiters if waiter.slot is None]
         return served
 
     def positions(self) -> list[tuple[int, Waiter]]:
-        """(position from 1, ticket) of all who wait."""
+        """(position from 1, waiter) of all that wait."""
         return list(enumerate(self.waiters, start=1))
 
     # How long it may take
 
     def remember(self, seconds: float) -> None:
-        """A slot was held for so long."""
+        """Record that a slot was held for this many seconds."""
         self._lengths.append(seconds)
 
     def estimate(self, position: int, slots: int) -> float | None:

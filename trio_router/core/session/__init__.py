@@ -1,1 +1,1 @@
-"""The life of a session, pure: its phases, how it ends, what each side is told."""
+"""The life of a session, pure: its phases, how it ends, and what each side is sent then."""

@@ -1,4 +1,4 @@
-"""What each side is told when a session ends, as one table. Nothing else in the project chooses a close code.
+"""What each side is sent when a session ends, as one table. Nothing else in the project chooses a close code.
 
 RFC 6455 section 7.4: 1001 going away, 1002 protocol error, 1003 unsupported data, 1008 policy, 1009 too big, 1011
 internal error, 1012 service restart, 1013 try again later. 1005 and 1006 are never sent.
@@ -23,11 +23,15 @@ class ErrorMessage:
 
 @dataclass(frozen=True, slots=True)
 class ClosePlan:
-    """The last words of a session. None: that side is told nothing, because it is gone or was told already."""
+    """The last words of a session. None: that side is told nothing, because it is gone or was told already.
+
+    ``drop_client``: nor is the client's answer waited for; its connection ends at once, without a close frame.
+    """
 
     to_client: CloseInfo | None = None
     to_replica: CloseInfo | None = None
     error: ErrorMessage | None = None
+    drop_client: bool = False
 
 
 _GONE: Final = CloseInfo(1001, "client is gone")
@@ -39,7 +43,7 @@ def _busy(message: str, reason: str) -> ClosePlan:
     return ClosePlan(CloseInfo(1013, reason), _GONE, ErrorMessage("gpu_unavailable", f"router: {message}"))
 
 
-#: Ends whose words are always the same. Ends by a close frame and by wrong frames are in `farewell` itself.
+#: Ends whose close and message never vary. Ends by a close frame and by wrong frames are handled in `close_plan`.
 CLOSE_PLANS: Final[dict[tuple[Side, Cause], ClosePlan]] = {
     (Side.CLIENT, Cause.VANISHED): ClosePlan(to_replica=_GONE),
     (Side.CLIENT, Cause.DEAD): ClosePlan(CloseInfo(1001, "no answer to pings"), CloseInfo(1001, "client is dead")),
@@ -66,7 +70,7 @@ CLOSE_PLANS: Final[dict[tuple[Side, Cause], ClosePlan]] = {
     (Side.REPLICA, Cause.VANISHED): ClosePlan(_FAILED_CLOSE, None, _FAILED),
     (Side.REPLICA, Cause.DEAD): ClosePlan(_FAILED_CLOSE, CloseInfo(1001, "no answer to pings"), _FAILED),
     (Side.REPLICA, Cause.SLOW): ClosePlan(_FAILED_CLOSE, CloseInfo(1001, "replica is stuck"), _FAILED),
-    # The next three reach a client only when the session can not be moved (any more): see `relay.Relay`.
+    # The next three reach a client only when the session cannot be moved (any more): see `relay.Relay`.
     (Side.REPLICA, Cause.SILENT): ClosePlan(_FAILED_CLOSE, CloseInfo(1001, "no first reply"), _FAILED),
     (Side.REPLICA, Cause.REJECTED): ClosePlan(
         CloseInfo(1013, "replicas_full"),
@@ -101,7 +105,7 @@ _WRONG: Final = {Cause.PROTOCOL_ERROR: 1002, Cause.INVALID_TEXT: 1007, Cause.TOO
 
 
 def close_plan(end: End, *, other_told: bool) -> ClosePlan:
-    """What to say after ``end``. ``other_told``: the close frame that ended it went to the other side already."""
+    """What to send after ``end``. ``other_told``: the close frame that ended it was forwarded to the other side already."""
     if end.cause is Cause.CLOSED:
         if other_told:
             return ClosePlan()  # its answer comes back through the other direction
@@ -116,4 +120,9 @@ def close_plan(end: End, *, other_told: bool) -> ClosePlan:
             ErrorMessage("invalid_message", end.detail, retryable=False) if end.cause is Cause.INVALID else None
         )
         return ClosePlan(verdict, _GONE, error_payload)
+    if end.dropped:
+        # Two replicas dropped TCP at the same message, and the dialect has no error message that could say so. A server
+        # that ends without a close frame says what it wants to say (RFC 6455 section 7.1.7 allows it at an offence); a
+        # code of the router's own would be another answer than the client gets without a router.
+        return ClosePlan(drop_client=True)
     return CLOSE_PLANS[end.side, end.cause]

@@ -1,8 +1,8 @@
-"""When a connection is pinged and when it counts as dead. Any frame is life; only silence is not.
+"""When a connection is pinged and when it counts as dead. Any frame is a sign of life.
 
-A peer that reads slowly is silent too: a ping, and its answer, wait behind everything that it has not read yet. But its
-kernel acknowledges bytes as it reads. So where bytes wait for the peer, those that it takes are life (`Delivery`).
-Where none wait they are not: a kernel also acknowledges a ping whose process is stopped.
+A peer that reads slowly is silent too: a ping, and its answer, wait for everything before them that it has not read. But
+its kernel acknowledges bytes as it reads. So while bytes wait for the peer, acknowledged ones are a sign of life
+(`Delivery`). While none wait they are not: a kernel also acknowledges a ping whose process is stopped.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class KeepaliveAction(Enum):
 
 
 class Delivery(NamedTuple):
-    """How far a peer's kernel has taken what was written to it."""
+    """How many of the written bytes a peer's kernel has acknowledged."""
 
     acknowledged: int  # bytes since the connection began
     unsent: int  # bytes that wait because the peer's window is full, or the path is slow
 
 
 class Keepalive:
-    """One connection's silence. ``last_received_at`` is set by whoever reads from it; seconds on the router's clock."""
+    """One connection's silence. ``last_received_at`` is set by its reader, in seconds on the router's clock."""
 
     __slots__ = ("_acknowledged", "last_received_at", "pinged_at")
 
@@ -38,15 +38,19 @@ class Keepalive:
         self.pinged_at = now
         self._acknowledged = -1  # when bytes last waited; -1: they never did
 
+    def received(self, now: float) -> None:
+        """Bytes came."""
+        self.last_received_at = now
+
     def excuse(self, now: float) -> None:
-        """Silence up to now means nothing: nobody was reading."""
+        """Disregard the silence up to ``now``: nothing was being read."""
         self.last_received_at = now
 
     def check(self, now: float, timeouts: TimeoutsConfig, delivery: Delivery | None = None) -> KeepaliveAction:
-        """What to do now. A PING counts as done.
+        """What to do now. After a PING was returned it counts as sent.
 
-        ``delivery``: how far bytes to this connection have come, if anybody knows. If some wait, and others were acknowledged
-        since the last check at which some waited, the connection lives.
+        ``delivery``: how far bytes to this connection have come, if known. If some wait, and others were acknowledged
+        since the last check at which some waited, the connection is alive.
         """
         if delivery is not None and delivery.unsent and self._moved(delivery):
             self.last_received_at = now
@@ -58,12 +62,12 @@ class Keepalive:
         return KeepaliveAction.FINE
 
     def _moved(self, delivery: Delivery) -> bool:
-        """Whether bytes were acknowledged since the last call. Not at the first, which has nothing to compare with."""
+        """Whether bytes were acknowledged since the last call. False at the first one."""
         before, self._acknowledged = self._acknowledged, delivery.acknowledged
         return 0 <= before < delivery.acknowledged
 
     def due(self, timeouts: TimeoutsConfig) -> float:
-        """When `check` may have something new to say, at the earliest."""
+        """The earliest time at which `check` may return something else, in seconds on the router's clock."""
         return min(
             self.last_received_at + timeouts.dead_peer_seconds,
             max(self.last_received_at, self.pinged_at) + timeouts.ping_interval_seconds,

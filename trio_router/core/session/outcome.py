@@ -1,7 +1,7 @@
-"""How a session ended: who ended it, in which phase, why, and what each side was told.
+"""How a session ended: which side ended it, in which phase, why, and what each side was sent.
 
-One `Outcome` a session. It becomes the log line, the totals in ``/status`` and what embedders are given; nobody builds a
-second account of the same end. The idea of *who x in which phase* is HAProxy's termination state.
+One `Outcome` per session. The log line, the totals in ``/status`` and the events of embedding programs are made from it;
+there is no second record of the same end. Side, phase and cause follow HAProxy's termination state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trio_router.core.text import printable
 
 
 class Side(StrEnum):
-    """Who ended it."""
+    """Which side ended it."""
 
     CLIENT = "client"
     REPLICA = "replica"
@@ -24,15 +24,15 @@ class Phase(StrEnum):
     """How far the session had come."""
 
     HANDSHAKE = "handshake"  # the client's upgrade request is being answered
-    FIRST_MESSAGE = "first_message"  # accepted; the client has not said yet what it wants
+    FIRST_MESSAGE = "first_message"  # accepted; the client's first message has not arrived
     WAITING = "waiting"  # in the queue, no slot is free
     CONNECTING = "connecting"  # a replica is being dialled
-    OPENING = "opening"  # connected, but the replica has not committed itself: it can still be moved unseen
+    OPENING = "opening"  # connected, but the replica has not committed itself: the session can still be moved
     STREAMING = "streaming"  # past the commit point
 
 
 class Cause(StrEnum):
-    """Why. The words are stable: operators count them."""
+    """Why it ended. The values are stable: operators count them."""
 
     CLOSED = "closed"  # a close frame
     COMPLETED = "completed"  # the replica announced the end of the stream, then dropped TCP: a normal end
@@ -43,7 +43,7 @@ class Cause(StrEnum):
     SLOW = "slow"  # accepted no byte for slow_seconds
     DEAD = "dead"  # gave no frame for dead_peer_seconds, pings unanswered
     INVALID = "invalid_message"  # the first message is not what the dialect starts with
-    POISON = "message_fault"  # two replicas failed in the same way at what the client said
+    POISON = "message_fault"  # two replicas failed in the same way at what the client sent
     SILENT = "silent"  # no first message within first_message_seconds
     HANDSHAKE_FAILED = "handshake_failed"  # the upgrade request was refused or never completed
     NO_REPLICA = "no_replica"  # no replica is healthy
@@ -57,7 +57,7 @@ class Cause(StrEnum):
     DRAINED = "drained"
     OPERATOR = "closed_by_operator"  # through the admin API
     CANCELLED = "cancelled"
-    CRASHED = "crashed"  # a bug of ours; the log has the traceback
+    CRASHED = "crashed"  # a bug of the router; the log has the traceback
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,9 @@ class CloseInfo:
 class End:
     """How one direction, or an attempt on a replica, ended. ``close`` is the frame that its source sent, if any.
 
-    ``retry_after`` (seconds) is told to a client that is sent away. ``status`` is the HTTP status that a replica answered
-    the upgrade with, where the client gets the same.
+    ``retry_after`` (seconds) is sent to a refused client. ``status`` is the HTTP status of a replica's answer to the
+    upgrade, if the client gets the same. ``dropped``: the replicas ended TCP without a close frame at what the
+    client said, and the client gets the same.
     """
 
     side: Side
@@ -85,6 +86,7 @@ class End:
     detail: str = ""
     retry_after: float | None = None
     status: int | None = None
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What one direction carried: bytes on the wire behind the handshake, frames, and whole messages."""
+    """What one direction carried after the handshake: bytes on the wire, frames, and whole messages."""
 
     bytes: int = 0
     frames: int = 0
@@ -106,7 +108,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The whole account of one session. Closes: *received* from that side, *sent* by the router to it (None: none)."""
+    """The record of one session. Closes: *received* from that side, *sent* by the router to it (None: none)."""
 
     side: Side
     phase: Phase
@@ -131,11 +133,11 @@ class Outcome:
 
     @property
     def label(self) -> str:
-        """``side.phase.cause``: what totals are counted by."""
+        """``side.phase.cause``: the key of the totals."""
         return f"{self.side}.{self.phase}.{self.cause}"
 
     def fields(self) -> dict[str, object]:
-        """For a log line: flat, in words, and without what is not known."""
+        """Flat fields for a log line, without those that are not known."""
         known: dict[str, object] = {
             "replica": self.replica,
             "ended_by": str(self.side),
@@ -164,5 +166,5 @@ class Outcome:
 
 
 def _rounded(seconds: float | None, factor: int) -> float | None:
-    """Seconds in another unit, to a precision that people read."""
+    """Seconds times ``factor``, rounded for people; None stays None."""
     return None if seconds is None else round(seconds * factor, 3 if factor == 1 else 1)

@@ -45,7 +45,7 @@ TRANSITIONS: Final[dict[tuple[Phase, SessionEvent], Phase]] = {
 
 
 class Inspection(Enum):
-    """Which frames of a direction are looked at before they go on."""
+    """Which frames of a direction are inspected before they go on."""
 
     ALL = auto()
     CONTROL = auto()  # control frames, and what the dialect wants
@@ -56,12 +56,12 @@ class Hold(Enum):
     """Up to which size a client's frame goes on only when it is whole."""
 
     FIRST = auto()  # the largest first message
-    REPLAY = auto()  # what could be said again: ``replay_bytes``, or ``hold_bytes`` if that is more
+    REPLAY = auto()  # what could be sent again: ``replay_bytes``, or ``hold_bytes`` if that is more
     FRAME = auto()  # ``hold_bytes``
 
 
 class Replay(Enum):
-    """How much of what the client says is kept for another replica."""
+    """How much of the client's frames is kept for another replica."""
 
     FIRST = auto()  # a whole first message; then nothing more is read
     MORE = auto()  # ``replay_bytes``, or a little more than the first message; then nothing more is read
@@ -69,7 +69,7 @@ class Replay(Enum):
     NONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Conduct:
     """What both directions do in one phase."""
 
@@ -81,10 +81,11 @@ class Conduct:
     committed: bool = False
 
 
+_ASKING: Final = Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST)
 _SEEKING: Final = Conduct(Inspection.ALL, Inspection.ALL, Hold.REPLAY, Replay.MORE)
 CONDUCT: Final[dict[Phase, Conduct]] = {
-    Phase.HANDSHAKE: Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST),
-    Phase.FIRST_MESSAGE: Conduct(Inspection.ALL, Inspection.ALL, Hold.FIRST, Replay.FIRST),
+    Phase.HANDSHAKE: _ASKING,
+    Phase.FIRST_MESSAGE: _ASKING,
     Phase.WAITING: _SEEKING,
     Phase.CONNECTING: _SEEKING,
     Phase.OPENING: Conduct(Inspection.CONTROL, Inspection.ALL, Hold.REPLAY, Replay.STRICT, has_replica=True),
@@ -97,30 +98,24 @@ CONDUCT: Final[dict[Phase, Conduct]] = {
 class SessionState:
     """Where one session stands. ``end`` is the first end, the one that counts; ``ended_in`` the phase it came in."""
 
-    __slots__ = ("_heard", "end", "ended_in", "phase")
+    __slots__ = ("conduct", "end", "ended_in", "phase")
 
     def __init__(self) -> None:
-        self._heard = False  # the client's first message is whole
         self.phase = Phase.HANDSHAKE
+        self.conduct = CONDUCT[Phase.HANDSHAKE]  # what both directions do now
         self.end: End | None = None
         self.ended_in = Phase.HANDSHAKE
 
     def __repr__(self) -> str:
         return f"<SessionState {self.phase} end={self.end}>"
 
-    @property
-    def conduct(self) -> Conduct:
-        """What both directions do now."""
-        if self._heard and self.phase is Phase.FIRST_MESSAGE:
-            return _SEEKING  # what follows the first message is no first message
-        return CONDUCT[self.phase]
-
     def hear(self) -> None:
-        """The client's first message is whole; it has not been read yet."""
-        self._heard = True
+        """The client's first message is complete, though not parsed yet: what follows it is no first message."""
+        if self.phase is Phase.FIRST_MESSAGE:
+            self.conduct = _SEEKING
 
     def enter(self, event: SessionEvent) -> None:
-        """Go where the table leads.
+        """Enter the phase to which the table leads.
 
         Raises:
             RuntimeError: the table has no such transition.
@@ -129,9 +124,10 @@ class SessionState:
         if phase is None:
             raise RuntimeError(f"a session in {self.phase} cannot {event.name}")
         self.phase = phase
+        self.conduct = CONDUCT[phase]
 
     def finish(self, end: End) -> bool:
-        """Note how it ended. False: it had ended before, and nothing changes."""
+        """Record how it ended. False if it had ended before; then nothing changes."""
         if self.end is not None:
             return False
         self.end = end

@@ -1,5 +1,6 @@
-"""The session table of sessions: which are open, how those of the past ended. Pages and metrics are written from its
-snapshots.
+"""The table of sessions: the open ones, and totals of those that ended. Pages and metrics are made from its snapshots.
+
+It observes sessions and decides nothing about them.
 """
 
 from __future__ import annotations
@@ -12,53 +13,54 @@ from typing import Final, Protocol
 from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Cause, CloseInfo, FailedAttempt, Outcome, Phase, Traffic
 
-#: How many ended sessions are remembered one by one.
+#: Number of ended sessions that are kept one by one.
 RECENT: Final = 50
 
 
 class OpenSession(Protocol):
-    """What the session table may ask of a session that is open."""
+    """What the session table needs of an open session."""
 
     id: str
     client: str
+    port: int  # the client's TCP port; 0: not known
     opened_at: float
 
     @property
     def key(self) -> str | None:
-        """Its affinity key."""
+        """Its affinity key; None without one."""
         ...
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """Its current phase."""
         ...
 
     @property
     def replica(self) -> str | None:
-        """The label of the replica that has it."""
+        """The label of its replica; None without one."""
         ...
 
     @property
     def tries(self) -> tuple[FailedAttempt, ...]:
-        """Replicas that did not take it."""
+        """Failed attempts: replicas that did not take it."""
         ...
 
     def traffic(self) -> tuple[Traffic, Traffic]:
-        """(upstream, downstream) so far."""
+        """(client to replica, replica to client) so far."""
         ...
 
     def probe_failed(self, replica: Replica) -> None:
-        """A probe of this replica failed, which may be the session's."""
+        """A probe of ``replica`` failed; it may be this session's."""
         ...
 
     def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
-        """End it in the router's name; ``close`` is what the client is told, where the cause leaves that open."""
+        """End it on the router's behalf; ``close`` is what the client is told, where the cause leaves that open."""
         ...
 
 
 @dataclass(slots=True)
 class SessionTable:
-    """Sessions by id, and totals. Counted as they happen, never by scanning."""
+    """Sessions by id, and totals, which are counted as they happen."""
 
     open: dict[str, OpenSession] = field(default_factory=dict)
     opened_total: int = 0
@@ -69,12 +71,12 @@ class SessionTable:
     recent: deque[tuple[str, Outcome]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def add(self, session: OpenSession) -> None:
-        """A client was heard."""
+        """A session was opened."""
         self.open[session.id] = session
         self.opened_total += 1
 
     def end(self, session: OpenSession, outcome: Outcome) -> None:
-        """It is over."""
+        """A session has ended: drop it, and count its outcome and traffic."""
         del self.open[session.id]
         self.outcomes[outcome.label] += 1
         self.bytes_up += outcome.up.bytes
@@ -82,7 +84,7 @@ class SessionTable:
         self.recent.append((session.id, outcome))
 
     def refuse(self, reason: str) -> None:
-        """A connection did not become a session."""
+        """A connection did not become a session; count it under ``reason``."""
         self.refused[reason] += 1
 
     def __iter__(self) -> Iterator[OpenSession]:

@@ -1,4 +1,4 @@
-"""How much many owners may hold together."""
+"""A limit for the bytes that many owners hold together. Only the count: the bytes belong to the owners."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class ByteBudget:
     """Bytes held by many owners, against one limit (`limits.unplaced_bytes`).
 
-    Memory is counted after it has come, so `take` never refuses: whoever reads asks `full` first and stops reading, or
-    ends the session that made it full. Every owner gives back exactly what it took.
+    Memory is counted after it was received, so `take` never refuses: a reader checks `full` first and stops reading, or
+    ends the session that filled it. Every owner gives back exactly what it took.
     """
 
     __slots__ = ("held", "limit")
@@ -25,19 +25,19 @@ class ByteBudget:
 
     @property
     def full(self) -> bool:
-        """Whether as much is held as may be: nobody should read more."""
+        """Whether the limit is reached: no more should be read."""
         return self.held >= self.limit
 
     def take(self, size: int) -> bool:
-        """Count ``size`` bytes more; False if more is held now than may be."""
+        """Count ``size`` bytes more; False if the limit is exceeded now."""
         self.held += size
         return self.held <= self.limit
 
     def give(self, size: int) -> None:
-        """``size`` bytes that were taken are free again.
+        """Give back ``size`` bytes that were taken.
 
         Raises:
-            ValueError: more than is held: somebody gives back twice.
+            ValueError: more than is held: an owner gives back twice.
         """
         if size > self.held:
             raise ValueError(f"{size} bytes given back, but only {self.held} are held")

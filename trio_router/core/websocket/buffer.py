@@ -2,17 +2,17 @@
 
 Feed and ask, nothing calls back:
 
-1. `FrameBuffer.get_buffer` says where the next bytes belong; somebody reads ``n`` bytes there and calls `FrameBuffer.feed`.
-2. While `FrameBuffer.event` is a frame, somebody looks at it and calls `FrameBuffer.resume`, keeping or dropping it.
-  `FrameBuffer.error` says
-   that the bytes are no frames: nothing behind them goes on.
+1. `FrameBuffer.get_buffer` is the memory for the next bytes; the caller reads ``n`` bytes into it and calls `FrameBuffer.feed`.
+2. While `FrameBuffer.event` is a frame, the caller inspects it and calls `FrameBuffer.resume`, keeping or dropping it.
+  `FrameBuffer.error` is set
+   if the bytes are no frames: nothing that follows them goes on.
 3. `FrameBuffer.take` is what may be written now: whole frames, and the beginning of one only if it is longer than
    ``hold_bytes``. It is one contiguous piece of memory and is valid until the next `get_buffer`.
 
 Where the bytes lie decides the speed. All directions of a router share one `Scratch`: a short frame is read into it
 and written from it, without a copy and without memory of its own. What is left at its end (the beginning of a frame)
 is copied out, because the next direction will use the scratch: into a small object if it is small, into a buffer of
-its own if it is large or slow to come, so that the rest is read right behind it.
+its own if it is large or slow to arrive, so that the rest is read directly after it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = ["FrameBuffer", "Scratch"]
 LARGE_FRAME_BYTES: Final = 512 * 1024
 #: And from this size on if a second read has not completed it: else one that comes in drips would be copied at each drip.
 DRIPPING_FRAME_BYTES: Final = 32 * 1024
-#: What one read may cost: so many frames, at 0.1 to 0.4 us each, before the other sockets get their turn. Who sends
-#: smaller ones than that is read in smaller pieces, and the rest waits in the kernel: its delay, nobody else's.
+#: Limit of frames per read, at 0.1 to 0.4 us each, before other sockets get their turn. A peer that sends smaller frames
+#: is read in smaller pieces, and the rest waits in the kernel: the delay is that peer's alone.
 FRAMES_PER_READ: Final = 1000
-#: A frame that somebody looks at costs as much as so many others.
+#: A frame that is inspected costs as much as this many others.
 EVENT_FRAMES: Final = 8
-#: The window that a flow begins with, an index of `Scratch.views`. It grows with the first reads that fill it.
+#: The window that a buffer begins with, an index of `Scratch.views`. It grows with the first reads that fill it.
 FIRST_VIEW: Final = 2
-#: And after a read that cost too much only when so many bytes have come that did not: else a few large frames would
-#: be the ticket for a scratch full of tiny ones.
+#: After a read that cost too much the window grows only when this many bytes of cheap reads have come: else a few large
+#: frames would be followed by a scratch full of tiny ones.
 GOOD_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -91,7 +91,7 @@ class FrameBuffer:
 
     @property
     def sizehint(self) -> int:
-        """At most so many bytes fit into `get_buffer` now."""
+        """The most bytes that `get_buffer` has space for now."""
         if self._large is not None:
             return min(self._total, len(self._large)) - self._filled
         scratch = self._scratch
@@ -104,11 +104,11 @@ class FrameBuffer:
 
     @property
     def missing(self) -> int:
-        """So many bytes must come before anything can go on; 0 if any byte may help."""
+        """Bytes that must arrive before anything can go on; 0 if any byte may help."""
         return self._total - self._filled if self._large is not None else 0
 
     def get_buffer(self) -> memoryview:
-        """Where the next bytes are to be put. Valid only until the next await: others use the same scratch."""
+        """Memory for the next bytes. Valid only until the next await: all directions share the scratch."""
         large = self._large
         if large is not None:
             return memoryview(large)[self._filled : self._total]
@@ -157,7 +157,7 @@ class FrameBuffer:
         return bytes(memoryview(self._buf)[self.event.start : self.event.end])
 
     def cut_before(self) -> bytes:
-        """What may go on and stands before the frame in ``event``; `take` will not give it again."""
+        """What may go on and precedes the frame in ``event``; `take` will not return it again."""
         assert self.event is not None
         start = self.event.start
         data = bytes(memoryview(self._buf)[: self._close_up(start) if self._gap >= 0 else start])
@@ -165,7 +165,7 @@ class FrameBuffer:
         return data
 
     def resume(self, *, keep: bool, stop: bool = False) -> None:
-        """Let the frame in ``event`` go on, or drop it, and look for the next; ``stop``: nothing behind it counts."""
+        """Let the frame in ``event`` go on, or drop it, and look for the next; ``stop``: ignore everything that follows it."""
         found = self.event
         assert found is not None
         self._weighed -= EVENT_FRAMES
@@ -179,7 +179,7 @@ class FrameBuffer:
             self._scan(pos)
 
     def take(self) -> memoryview:
-        """What may be written now; the beginning of a frame behind it is put aside."""
+        """What may be written now; the beginning of a frame that follows it is put aside."""
         frames = self.scanner.frames - self._weighed
         self._weighed += frames
         if frames > FRAMES_PER_READ or self._came >= self._window:
@@ -231,7 +231,7 @@ class FrameBuffer:
 
     @property
     def own_memory(self) -> bool:
-        """Whether what `take` gave lies in memory of its own, which nobody will overwrite."""
+        """Whether what `take` returned lies in memory of its own, which is not overwritten."""
         return self._buf is not self._scratch.buf
 
     def release(self, written: memoryview | None = None) -> None:
@@ -243,12 +243,17 @@ class FrameBuffer:
 
     @property
     def between_fragments(self) -> bool:
-        """Whether a message has begun and not ended: only control frames may be put in."""
+        """Whether a message has begun and not ended: only control frames may be inserted."""
         return self.scanner.in_message
 
     @property
+    def body_left(self) -> int:
+        """Bytes of a frame that is being cut through and has not come yet."""
+        return self.scanner.body_left
+
+    @property
     def at_boundary(self) -> bool:
-        """Whether a frame may be put in behind what `take` gave."""
+        """Whether a frame may be inserted after what `take` returned."""
         return not self.scanner.body_left
 
     def _scan(self, pos: int) -> None:

@@ -1,4 +1,4 @@
-"""One WebSocket frame by itself (RFC 6455 section 5): its terms, making one, reading one that was found."""
+"""One WebSocket frame by itself (RFC 6455 section 5): its constants, encoding one, decoding one that was found."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def close_payload(code: int | None, reason: str = "") -> bytes:
 
 
 def parse_close(payload: bytes) -> tuple[int | None, str]:
-    """(code, reason) of a close frame's body; code is None when there was none (reported as 1005)."""
+    """(code, reason) of a close frame's body; code is None if the body is empty (reported as 1005)."""
     if len(payload) < 2:
         return None, ""
     return int.from_bytes(payload[:2], "big"), payload[2:].decode(errors="replace")
 
 
 def close_fault(payload: bytes) -> tuple[int, str] | None:
-    """What is wrong with the body of a received close frame: the close code it deserves and a reason for its developer.
+    """What is wrong with the body of a received close frame: the close code for it, and a reason for the peer's developer.
 
     None if nothing is. The body may be empty; else it is a code that may be sent and a reason in UTF-8 (section 5.5.1).
     """

@@ -28,8 +28,8 @@ from trio_router.core.websocket.frames import (
     payload_of,
 )
 
-#: What a scanner can be told to stop at, so that somebody reads the frame before it goes on. A CLOSE always is, and a
-#: PONG, because it may answer a ping of the router's own.
+#: Opcodes at which every scanner stops, so that the frame is inspected before it goes on: CLOSE, and PONG, because it
+#: may answer a ping of the router's own.
 WATCH_NOTHING: Final = frozenset({CLOSE, PONG})
 WATCH_CONTROL: Final = frozenset({CLOSE, PING, PONG})
 WATCH_TEXT: Final = frozenset({CLOSE, PONG, TEXT})
@@ -38,7 +38,7 @@ WATCH_ALL: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 
 @dataclass(frozen=True, slots=True)
 class FrameError:
-    """Why a peer's bytes are not WebSocket frames: the close code it deserves, and words for its developer."""
+    """Why a peer's bytes are not WebSocket frames: the close code for it, and a reason for the peer's developer."""
 
     code: int
     reason: str
@@ -92,14 +92,14 @@ class FrameScanner:
         self.error: FrameError | None = None
 
     def set_rules(self, *, watch: frozenset[int], hold_bytes: int, max_message_bytes: int) -> None:
-        """What to stop at, what to hold and what to refuse from the next frame on."""
+        """Which opcodes to stop at, and which sizes to hold and to refuse, from the next frame on."""
         self.watch = watch
         self.hold_bytes = hold_bytes
         self.max_message_bytes = max_message_bytes
 
     @property
     def at_boundary(self) -> bool:
-        """True where another frame may be put in behind what was let through."""
+        """Whether another frame may be inserted after what was let through."""
         return not self.body_left
 
     def scan(self, buf: bytearray, pos: int, end: int) -> int:
@@ -117,7 +117,7 @@ class FrameScanner:
         while end - pos >= 2:
             first = buf[pos]
             size = buf[pos + 1] - base
-            # The common frame, decided without a call: whole message, right masking, nobody wants to read it.
+            # The common frame, decided without a call: whole message, right masking, not inspected.
             if size < 126:
                 total = overhead + size
                 if size < 0:
@@ -174,8 +174,8 @@ class FrameScanner:
                 continue
             whole_messages += 1
             if pos + total <= end:
-                # Streams come in runs of frames of one size: as long as the header is the same to the byte, so is the
-                # verdict. A third of the cost for each further frame.
+                # Streams contain runs of frames of one size: while the header is the same to the byte, so is the result.
+                # A third of the cost for each further frame.
                 same, last = buf[pos - total : pos - size - overhead + 2], end - total
                 run = pos
                 while pos <= last and buf.startswith(same, pos):

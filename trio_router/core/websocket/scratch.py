@@ -13,9 +13,9 @@ WINDOWS: Final = (4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 #: Large frames' buffers of up to this size are used again: fresh memory costs a page fault for each 4 KiB, which was
 #: half of the CPU at 256 KiB a frame.
 REUSED_BYTES: Final = 1024 * 1024 + 64 * 1024
-#: So many bytes of them are kept for the next large frames, of whatever session.
+#: How many bytes of them are kept for the next large frames, of any session.
 SPARE_BYTES: Final = 8 * 1024 * 1024
-#: What the first bytes of a frame are allowed, however few they are: about what an idle session costs anyway.
+#: What the first bytes of a frame are allowed, however few they are: about the memory of an idle session.
 FIRST_BYTES: Final = 16 * 1024
 #: And then this multiple of what has come, up to `REUSED_BYTES`: the first read of a frame of 512 KiB brings 64 KiB on
 #: a loopback, so an honest frame gets all of its memory at once. Above that it doubles.
@@ -24,7 +24,7 @@ _PAGE: Final = 64 * 1024
 
 
 def allowed(size: int, came: int) -> int:
-    """How long the buffer of a frame of ``size`` bytes may be when ``came`` of them are there."""
+    """The largest buffer, in bytes, for a frame of ``size`` bytes of which ``came`` have arrived."""
     return min(size, max(FIRST_BYTES, 2 * came, min(FIRST_FACTOR * came, REUSED_BYTES)))
 
 
@@ -57,7 +57,7 @@ class Scratch:
         return bytearray(size)
 
     def take_back(self, buf: object) -> None:
-        """It is not used any more. Anything else than a lent buffer that is worth keeping is ignored."""
+        """Take back a lent buffer that is no longer used. Any other object, or one not worth keeping, is ignored."""
         if not isinstance(buf, bytearray) or buf is self.buf or not _PAGE <= len(buf) <= REUSED_BYTES:
             return
         if self._spare_bytes + len(buf) <= SPARE_BYTES:

@@ -1,8 +1,7 @@
-"""A connection: one side of a session, as bytes behind its handshake.
+"""A connection: one side of a session, as bytes that follow its handshake.
 
 `TcpConnection` is plain TCP, read and written by system calls without a task switch; `StreamConnection` is any Trio
-stream (TLS, a test's memory stream). Both do the same things under the same names (`base.Connection`), so the pumps
-know no difference.
+stream (TLS, a test's memory stream). Both have the interface `base.Connection`, so a pump need not tell them apart.
 """
 
 from __future__ import annotations
@@ -31,7 +30,10 @@ __all__ = [
 
 
 def make_connection(stream: trio.abc.Stream, side: Side, poller: Poller, early: bytes) -> Connection:
-    """The connection for a connection whose handshake is done."""
+    """A `Connection` over a stream whose handshake is done. ``early``: bytes that were read beyond the handshake.
+
+    The connection owns ``stream``.
+    """
     if isinstance(stream, RawStream):
         return TcpConnection(stream.socket, side, poller, early=early)
     return StreamConnection(stream, side, early=early)

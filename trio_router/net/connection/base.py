@@ -1,10 +1,10 @@
-"""What both kinds of connection do, under the same names.
+"""The interface that both kinds of connection implement.
 
-- `Connection.drive` reads into the pump's room and tells it, until the pump has something for its task to do;
+- `Connection.drive` reads into the pump's buffer and reports to it, until the pump has something for its task to do;
 - `Connection.send_nowait` writes what can be written without waiting, `Connection.send_some` waits until something could.
 
-Errors of the operating system end here: a connection that broke is ``broken``, swallows what is written to it, and reads as an
-end of stream. Why it broke stands in ``broken_reason``.
+Errors of the operating system end here: a broken connection has ``broken`` set and the reason in ``broken_reason``. It
+discards what is written to it, and reads as an end of stream.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from trio_router.core.session.outcome import CloseInfo, Side
 
 
 class Signal(Enum):
-    """Why a pump's task is woken from `drive`."""
+    """Why `Connection.drive` returned to its pump's task."""
 
-    FLUSH = auto()  # the sink did not take everything
-    ENDED = auto()  # the source ended; the flow knows how
-    LOOK = auto()  # somebody asked for something
+    FLUSH = auto()  # the sink did not accept everything
+    ENDED = auto()  # the source ended; the pump knows how
+    LOOK = auto()  # `interrupt` was called
 
 
 class Reader(Protocol):
-    """What a connection reads for: a pump."""
+    """What a connection reads for: a pump. Modelled on asyncio's BufferedProtocol."""
 
     @property
     def sizehint(self) -> int:
-        """Read at most so many bytes."""
+        """The most bytes that one read may bring."""
         ...
 
     @property
     def missing(self) -> int:
-        """Fewer bytes than these are of no use yet; 0 if any are."""
+        """Bytes that must arrive before any can be used; 0 if any byte is useful."""
         ...
 
     def get_buffer(self) -> memoryview:
-        """Put them here."""
+        """Memory for the next bytes. Valid until the next await."""
         ...
 
     def buffer_updated(self, n: int) -> Signal | None:
-        """``n`` bytes were put into the room; 0 is the end of the stream."""
+        """``n`` bytes were written to the start of `get_buffer`; 0 is the end of the stream. A signal ends `drive`."""
         ...
 
 
-#: One write to a stream that cannot tell how much it accepted: small enough that a slow peer is seen to move.
+#: Size of one write to a stream that does not report partial writes: small, so that a slow peer's progress is visible.
 STREAM_WRITE_BYTES: Final = 64 * 1024
 
 
 class Connection:
-    """What both kinds share: who it is, how alive it is, and which close frames went over it."""
+    """What both kinds share: which side it is, its keepalive, whether it is broken, and which close frames went over it."""
 
     __slots__ = ("broken", "broken_reason", "close_got", "close_sent", "keepalive", "side")
 
@@ -69,36 +69,36 @@ class Connection:
         return f"<{type(self).__name__} {self.side} {state}>"
 
     def drive(self, reader: Reader) -> Awaitable[Signal]:
-        """Read for ``reader`` until it returns a signal, or `interrupt` is called. Cancelling it loses no byte."""
+        """Read for ``reader`` until it returns a signal, or `interrupt` is called. Cancelling loses no byte."""
         raise NotImplementedError
 
     def send_nowait(self, data: memoryview) -> int:
-        """Write what is accepted at once; return how much. All of it if the connection is gone."""
+        """Write what is accepted at once; return the number of bytes. A broken connection accepts and discards all of them."""
         raise NotImplementedError
 
     async def send_some(self, data: memoryview) -> int:
-        """Wait until at least one byte is accepted; return how many were."""
+        """Wait until at least one byte is accepted; return the number of bytes accepted."""
         raise NotImplementedError
 
     async def wait_hangup(self) -> Signal:
-        """While nothing is read: wait until the peer has hung up or reset the connection; `Signal.ENDED` then.
+        """While nothing is read: wait until the peer has closed or reset the connection, then return `Signal.ENDED`.
 
-        Bytes that lie unread do not hide it, and stay there. `interrupt` makes it return `Signal.LOOK`. Cancelling is
-        safe. Over a stream whose socket is not known it waits for ever, and TLS's own goodbye is not seen. Nobody may
-        be in `drive` at the same time.
+        Unread bytes do not hide the end of the stream, and stay unread. `interrupt` makes it return `Signal.LOOK`.
+        Cancelling is safe. Over a stream whose socket is not known it never returns by itself, and a close_notify of TLS
+        is not noticed. Must not run at the same time as `drive`.
         """
         raise NotImplementedError
 
     def delivery(self) -> Delivery | None:
-        """How far the peer's kernel has taken what was written to it; None where nobody knows. One system call."""
+        """How many bytes the peer's kernel has acknowledged, and how many are unsent; None if unknown. One system call."""
         return None
 
     def interrupt(self) -> None:
-        """Make a `drive` or `wait_hangup` that is under way return `Signal.LOOK`."""
+        """Make a `drive` or `wait_hangup` that is running return `Signal.LOOK`."""
         raise NotImplementedError
 
     async def linger_until_eof(self) -> None:
-        """Send an end of stream, then read and throw away until the peer's. The caller bounds it."""
+        """Send an end of stream, then read and discard until the peer's end of stream. The caller sets the time limit."""
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -106,20 +106,20 @@ class Connection:
         raise NotImplementedError
 
     def reset_low_water(self) -> None:
-        """Hear of the next byte, also where more are needed before anything can be done: it is a sign of life."""
+        """Report the next byte, even if more are needed before a frame can be forwarded: any byte is a sign of life."""
 
     def abort(self) -> None:
         """Close so that the peer sees a broken connection (1006), not an orderly end. Synchronous."""
         raise NotImplementedError
 
     def mark_broken(self, why: str) -> None:
-        """Note that the connection is broken."""
+        """Record that the connection is broken; the first reason is kept."""
         if not self.broken:
             self.broken = True
             self.broken_reason = why
 
 
 def deliver(reader: Reader, data: bytes) -> Signal | None:
-    """Put ``data`` into the reader's room and say so."""
+    """Copy ``data`` into the reader's buffer and report it; return the reader's signal."""
     reader.get_buffer()[: len(data)] = data
     return reader.buffer_updated(len(data))

@@ -1,7 +1,7 @@
-"""A Trio stream over a bare socket, for the moments before a connection becomes a connection, or turns out to be plain HTTP.
+"""A Trio stream over a bare socket, for the time before a connection is a session's, or turns out to be plain HTTP.
 
-It reads through the `Poller`, so a socket is registered once for its handshake and all its frames, and `send_nowait`
-writes a handshake's answer without a task switch. With `trio.SocketStream` opening a session took a tenth more CPU.
+It reads through the `Poller`, so a socket is registered once for its handshake and all its frames. `send_nowait`
+writes the answer to a handshake without a task switch. With `trio.SocketStream` opening a session took a tenth more CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _READ_BYTES: Final = 64 * 1024
 
 
 class RawStream(trio.abc.HalfCloseableStream):
-    """Owns ``socket``, which must not block. Held to what Trio asks of its streams by `trio.testing`'s own checks."""
+    """Owns ``socket``, which must be non-blocking. Passes the stream checks of `trio.testing`."""
 
     def __init__(self, sock: socket.socket, poller: Poller) -> None:
         self.socket = sock
@@ -49,7 +49,7 @@ class RawStream(trio.abc.HalfCloseableStream):
         return data
 
     async def wait_hangup(self) -> int:
-        """Wait until the peer has sent an end of stream or a reset, however much lies unread; return its errno, or 0.
+        """Wait until the peer has sent an end of stream or a reset, even with bytes unread; return its errno, or 0.
 
         Raises:
             trio.ClosedResourceError: it was closed here, before or meanwhile.
@@ -71,7 +71,7 @@ class RawStream(trio.abc.HalfCloseableStream):
                 await trio.lowlevel.wait_writable(self._open_fd())
 
     def send_nowait(self, data: bytes | memoryview) -> int:
-        """Write what is accepted at once; return how much.
+        """Write what is accepted at once; return the number of bytes.
 
         Raises:
             trio.BrokenResourceError: the connection broke.

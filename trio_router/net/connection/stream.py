@@ -1,4 +1,4 @@
-"""Any Trio stream as a connection: TLS, or a test's memory stream. A task switch for each read, and each write waits."""
+"""Any Trio stream as a connection: TLS, or a test's memory stream. Each read costs a task switch, and each write waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trio_router.net.connection.raw import RawStream
 
 
 class StreamConnection(Connection):
-    """Any Trio stream. Owns it. Never writes without waiting, because a cancelled write would leave half a frame."""
+    """A connection over any Trio stream, which it owns. Never writes without waiting: a cancelled write leaves half a frame."""
 
     __slots__ = ("_early", "_reading", "_stream")
 
@@ -28,7 +28,7 @@ class StreamConnection(Connection):
         self._reading: trio.CancelScope | None = None
 
     async def drive(self, reader: Reader) -> Signal:
-        """See `Connection`."""
+        """See `Connection.drive`."""
         while True:  # noqa: ASYNC913  early bytes are given without waiting; then every turn waits
             data, self._early = self._early[: reader.sizehint], self._early[reader.sizehint :]
             if not data:
@@ -37,7 +37,9 @@ class StreamConnection(Connection):
                 interrupted, self._reading = self._reading.cancelled_caught, None
                 if interrupted:
                     return Signal.LOOK
-            self.keepalive.last_received_at = trio.current_time()
+            if len(data) > (wanted := reader.sizehint):  # it wants less than when the read began
+                data, self._early = data[:wanted], data[wanted:]
+            self.keepalive.received(trio.current_time())
             if (signal := deliver(reader, data)) is not None:
                 return signal
 
@@ -49,7 +51,7 @@ class StreamConnection(Connection):
             return b""
 
     async def wait_hangup(self) -> Signal:
-        """See `Connection`."""
+        """See `Connection.wait_hangup`."""
         base = self._base
         with trio.CancelScope() as self._reading, contextlib.suppress(trio.ClosedResourceError):
             if not isinstance(base, RawStream):
@@ -60,7 +62,7 @@ class StreamConnection(Connection):
         return Signal.LOOK if interrupted else Signal.ENDED
 
     def delivery(self) -> Delivery | None:
-        """See `Connection`. Of the bytes that TLS makes of them."""
+        """See `Connection.delivery`. Over TLS it counts encrypted bytes."""
         base = self._base
         if isinstance(base, RawStream) and base.socket.fileno() != -1:
             return delivery_of(base.socket)
@@ -68,23 +70,23 @@ class StreamConnection(Connection):
 
     @property
     def _base(self) -> trio.abc.Stream:
-        """The stream below all TLS."""
+        """The stream below all layers of TLS."""
         base = self._stream
         while isinstance(base, trio.SSLStream):
             base = base.transport_stream
         return base
 
     def interrupt(self) -> None:
-        """See `Connection`."""
+        """See `Connection.interrupt`."""
         if self._reading is not None:
             self._reading.cancel()
 
     def send_nowait(self, data: memoryview) -> int:
-        """See `Connection`."""
+        """See `Connection.send_nowait`. Accepts nothing, unless the connection is broken."""
         return len(data) if self.broken else 0
 
     async def send_some(self, data: memoryview) -> int:
-        """See `Connection`. If it is cancelled the connection is lost, because nobody knows how much was written."""
+        """See `Connection.send_some`. Cancelling breaks the connection, because it is unknown how much was written."""
         if self.broken:
             return len(data)
         piece = data[:STREAM_WRITE_BYTES]
@@ -99,12 +101,12 @@ class StreamConnection(Connection):
         return len(piece)
 
     async def linger_until_eof(self) -> None:
-        """See `Connection`."""
+        """See `Connection.linger_until_eof`."""
         while await self._receive(STREAM_WRITE_BYTES):
             pass
 
     async def aclose(self) -> None:
-        """See `Connection`. A TLS peer is sent its close_notify, if it takes it within a second."""
+        """See `Connection.aclose`. A TLS peer is sent a close_notify, if that takes at most a second."""
         broken, self.broken = self.broken, True
         with (
             trio.CancelScope(deadline=trio.current_time() + (0 if broken else 1), shield=True),
@@ -113,7 +115,7 @@ class StreamConnection(Connection):
             await self._stream.aclose()
 
     def abort(self) -> None:
-        """See `Connection`."""
+        """See `Connection.abort`."""
         self.mark_broken("aborted")
         base = self._base
         if isinstance(base, RawStream | trio.SocketStream):

@@ -1,4 +1,4 @@
-"""A plain TCP connection as a connection: the path of nearly every frame."""
+"""A plain TCP connection: the path of nearly every frame. Reads by the poller, writes by system calls."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trio_router.net.connection.base import STREAM_WRITE_BYTES, Connection, Read
 from trio_router.net.connection.kernel import UNSENT_BYTES, bound_unsent, delivery_of
 from trio_router.net.poller import Poller
 
-#: Never wait for more than this in the kernel; its buffer must hold twice as much.
+#: Largest SO_RCVLOWAT that is set; the kernel's receive buffer must be twice as large.
 LOW_WATER_BYTES: Final = 512 * 1024
 
 
 class TcpConnection(Connection):
-    """A plain TCP connection. Owns ``sock``, which must not be blocking. ``early``: bytes that came with the handshake."""
+    """A plain TCP connection. Owns ``sock``, which must be non-blocking. ``early``: bytes that came with the handshake."""
 
     __slots__ = ("_early", "_fd", "_low_water", "_poller", "_reader", "_sock", "_trio_waits")
 
@@ -33,10 +33,10 @@ class TcpConnection(Connection):
         self._early = early
         self._reader: Reader | None = None
         self._low_water = 0
-        self._trio_waits = False  # Trio may have heard of the socket
+        self._trio_waits = False  # whether Trio may know the socket
 
     def drive(self, reader: Reader) -> Awaitable[Signal]:
-        """See `Connection`."""
+        """See `Connection.drive`."""
         self._reader = reader
         if self._early or self._closed:
             return self._drive_early(reader)
@@ -56,7 +56,7 @@ class TcpConnection(Connection):
         return self._sock.fileno() == -1
 
     def _close(self) -> None:
-        """Close the socket; whoever waits for it is told."""
+        """Close the socket; a task that waits for it is woken."""
         self._poller.closing(self._fd, Signal.LOOK)
         if self._trio_waits:
             trio.lowlevel.notify_closing(self._fd)
@@ -81,7 +81,7 @@ class TcpConnection(Connection):
         return signal
 
     async def wait_hangup(self) -> Signal:
-        """See `Connection`. What lies unread in the kernel stays there."""
+        """See `Connection.wait_hangup`."""
         if self._closed:
             await trio.lowlevel.checkpoint()
             return Signal.ENDED
@@ -91,23 +91,20 @@ class TcpConnection(Connection):
         return signal
 
     def delivery(self) -> Delivery | None:
-        """See `Connection`."""
+        """See `Connection.delivery`."""
         return None if self._closed else delivery_of(self._sock)
 
     def _wait_for(self, missing: int) -> None:
-        """Ask the kernel to wake us for so many bytes, not for the first: a large frame is held until it is whole anyway.
+        """Have the kernel wake us for ``missing`` bytes, not for the first: a large frame is held until it is whole anyway.
 
-        The kernel sees to it that its buffer is large enough, and wakes us all the same at an end or an error (tcp(7),
-        SO_RCVLOWAT in socket(7)).
+        The kernel enlarges its receive buffer as needed, and still wakes us at an end or an error (socket(7), SO_RCVLOWAT).
         """
         self._low_water = missing
         if not self.broken:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, LOW_WATER_BYTES)))
 
     def reset_low_water(self) -> None:
-        """See `Connection`. Who was silent so long, and has not taken what was written, reads slowly: bound what waits
-        for it.
-        """
+        """See `Connection.reset_low_water`. A peer that was silent this long and has unsent bytes reads slowly: bound them."""
         if self._closed:
             return
         if self._low_water:
@@ -116,11 +113,11 @@ class TcpConnection(Connection):
             bound_unsent(self._sock)
 
     def interrupt(self) -> None:
-        """See `Connection`."""
+        """See `Connection.interrupt`."""
         self._poller.wake(self._fd, Signal.LOOK)
 
     def send_nowait(self, data: memoryview) -> int:
-        """See `Connection`."""
+        """See `Connection.send_nowait`."""
         if self.broken:
             return len(data)
         try:
@@ -132,7 +129,7 @@ class TcpConnection(Connection):
             return len(data)
 
     async def send_some(self, data: memoryview) -> int:
-        """See `Connection`."""
+        """See `Connection.send_some`."""
         while not (sent := self.send_nowait(data)):
             self._trio_waits = True
             try:
@@ -142,7 +139,7 @@ class TcpConnection(Connection):
         return sent
 
     async def linger_until_eof(self) -> None:
-        """See `Connection`."""
+        """See `Connection.linger_until_eof`."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
             self._trio_waits = True
@@ -154,15 +151,15 @@ class TcpConnection(Connection):
             self.mark_broken(str(exc))
 
     async def aclose(self) -> None:
-        """See `Connection`."""
+        """See `Connection.aclose`."""
         self.mark_broken("closed")
         if not self._closed:
             self._close()
 
     def abort(self) -> None:
-        """See `Connection`."""
+        """See `Connection.abort`."""
         self.mark_broken("aborted")
         if not self._closed:
-            # Linger of zero seconds: what is unsent is thrown away and the peer gets a reset.
+            # SO_LINGER of zero seconds: unsent bytes are discarded and the peer gets a reset (socket(7)).
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._close()
