@@ -56,6 +56,20 @@ async def test_customary_signals_do_not_end_hypercorns_worker(tmp_path: Path) ->
             assert await server.exit_status() == 0
 
 
+async def test_sighup_reloads_hypercorns_worker(tmp_path: Path) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with replica() as back, hypercorn(tmp_path, back.url) as (server, _, port):
+            async with viewer(port) as client:
+                end = await back.accepted()
+                worker_of(server.process.pid).send_signal(signal.SIGHUP)
+                told = await server.event("changed by an operator")
+                assert (told["by"], told["action"], told["diff"]) == ("SIGHUP", "reloaded", [])
+                await client.send("hello")
+                assert await end.recv() == "hello"
+            server.signal(signal.SIGTERM)
+            assert await server.exit_status() == 0
+
+
 async def test_a_drain_under_hypercorn_lasts_as_long_as_configured(tmp_path: Path) -> None:
     shutdown = {"drain_seconds": DRAIN_SECONDS, "spread_seconds": 0}
     with trio.fail_after(BOUND_SECONDS + DRAIN_SECONDS):
