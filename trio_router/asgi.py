@@ -8,6 +8,7 @@ signal ends them at once.
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
 import os
@@ -23,7 +24,7 @@ from trio_router.core.config import RouterConfig
 from trio_router.core.errors import ConfigError
 from trio_router.net.descriptors import raise_file_limit
 from trio_router.operations.logging import configure_logs, get_logger
-from trio_router.server.router import STOPS, UNSUPPORTED, Router, log_unsupported
+from trio_router.server.router import RELOADS, STOPS, UNSUPPORTED, Router, log_unsupported, reload_by_signal
 
 log = get_logger("trio_router")
 
@@ -72,10 +73,12 @@ class _Lifespan:
         """What is sent to this process itself. hypercorn's parent process hears its own, and tells by the shutdown event."""
         event = _shutdown_event()
         stops = () if event is None else STOPS  # without a parent hypercorn goes by KeyboardInterrupt
-        with self._hearing, trio.open_signal_receiver(*UNSUPPORTED, *stops) as signals:
+        with self._hearing, trio.open_signal_receiver(*RELOADS, *UNSUPPORTED, *stops) as signals:
             async for number in signals:
                 if number in UNSUPPORTED:
                     log_unsupported(number)
+                elif number in RELOADS:
+                    await reload_by_signal(self._router, number)
                 elif self._router.draining:
                     self._end_at_once(signal.Signals(number).name)
                 else:
@@ -111,7 +114,11 @@ def make_asgi_app(config: RouterConfig, *, config_file: str | None = None, signa
 
     With ``signals`` it also hears the signals of this process, which must be one that serves nothing else.
     """
-    router = Router(config, started_with={"config": config_file, "open_files": raise_file_limit()} if signals else None)
+    router = Router(
+        config,
+        started_with={"config": config_file, "open_files": raise_file_limit()} if signals else None,
+        load=functools.partial(load_config, config_file) if config_file else None,
+    )
     # quart-trio would cancel its nursery, in which the router runs, five seconds after the shutdown began.
     router.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf
     lifespan = _Lifespan(router, signals=signals)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from trio_router.cli.reference import BEGIN, END, reference, write_into
-from trio_router.core.config import ReplicaEndpoint, RouterConfig, StreamConfig
+from trio_router.core.config import AdminToken, ReplicaEndpoint, RouterConfig, StreamConfig
 from trio_router.core.config.file import HEALTH_CHECK
 from trio_router.core.config.shape import SECRETS
 
@@ -39,6 +39,7 @@ def test_every_key_of_every_block_has_a_row_with_a_meaning() -> None:
         "router.replicas[]:": set(ReplicaEndpoint.model_fields),
         "router.streams[]:": set(StreamConfig.model_fields),
         "router.health_check:": set(HEALTH_CHECK),
+        "router.admin.tokens[]:": {*AdminToken.model_fields, "token_file"},
     }
     assert all(meaning.endswith((".", ")", "`")) for table in tables.values() for _, meaning in table.values())
 

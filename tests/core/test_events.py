@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trio_router.core.config import ReplicaEndpoint
-from trio_router.core.events import EventFanout, Events, Refusal
+from trio_router.core.events import AdminChange, EventFanout, Events, Refusal
 from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Cause, FailedAttempt, Outcome, Phase, Side
 
@@ -28,6 +28,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "replica_unread": ((REPLICA, "too long"), {}),
     "replicas_usable": ((False,), {}),
     "queue_changed": ((3,), {}),
+    "admin_changed": ((AdminChange("ann", "reloaded"),), {}),
     "refused": ((Refusal("not_found", "10.0.0.1", 404),), {}),
 }
 

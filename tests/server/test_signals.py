@@ -17,7 +17,7 @@ from tests.server.test_hypercorn import hypercorn
 
 #: Above the five seconds after which quart-trio ends what runs in its nursery.
 DRAIN_SECONDS = 7.0
-CUSTOMARY = [signal.SIGHUP, signal.SIGUSR1]
+CUSTOMARY = [signal.SIGUSR1]
 
 
 @pytest.mark.parametrize("number", CUSTOMARY)
@@ -50,6 +50,20 @@ async def test_customary_signals_do_not_end_hypercorns_worker(tmp_path: Path) ->
                 for count, number in enumerate(CUSTOMARY, 1):
                     worker_of(server.process.pid).send_signal(number)
                     assert (await server.event("signal is not supported", count=count))["signal"] == number.name
+                await client.send("hello")
+                assert await end.recv() == "hello"
+            server.signal(signal.SIGTERM)
+            assert await server.exit_status() == 0
+
+
+async def test_sighup_reloads_hypercorns_worker(tmp_path: Path) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with replica() as back, hypercorn(tmp_path, back.url) as (server, _, port):
+            async with viewer(port) as client:
+                end = await back.accepted()
+                worker_of(server.process.pid).send_signal(signal.SIGHUP)
+                told = await server.event("changed by an operator")
+                assert (told["by"], told["action"], told["diff"]) == ("SIGHUP", "reloaded", [])
                 await client.send("hello")
                 assert await end.recv() == "hello"
             server.signal(signal.SIGTERM)

@@ -56,12 +56,17 @@ def serve(path: str | None) -> None:
     open_standard_files()  # before anything else is opened
     import trio
 
+    from trio_router.cli.settings import load_config
     from trio_router.operations.logging import configure_logs
     from trio_router.server.router import Router, serve_until_signal
 
     config = _load(path)
     configure_logs(config.log)
-    router = Router(config, started_with={"config": path, "open_files": raise_file_limit()})
+    router = Router(
+        config,
+        started_with={"config": path, "open_files": raise_file_limit()},
+        load=functools.partial(load_config, path),
+    )
     _calm_the_collector()
     try:
         trio.run(serve_until_signal, router)
@@ -123,6 +128,20 @@ def demo(port: int, replicas: int, once: bool, out: Path) -> None:
     configure_logs(LogConfig(level="warning" if once else "info"))
 
     sys.exit(demo_command(port=port, replicas=replicas, once=once, out=out))
+
+
+@main.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def diff(old: str, new: str, as_json: bool) -> None:
+    """Print what a reload from the file OLD to the file NEW would change. Needs no router.
+
+    Exit status: 0 a running router can take it over; 1 a restart is needed; 2 one of the files is wrong.
+    """
+    from trio_router.cli.diff import run_diff
+
+    sys.exit(run_diff(old, new, as_json=as_json))
 
 
 def _calm_the_collector() -> None:

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from trio_router.core.config.admin import AdminConfig
 from trio_router.core.config.file import HEALTH_CHECK
 from trio_router.core.config.models import ReplicaEndpoint, RouterConfig
 from trio_router.core.config.shape import SECRETS, model_in
@@ -22,7 +24,7 @@ END: Final = "<!-- end of the configuration reference -->"
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
 
-_BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log")
+_BLOCKS: Final = ("timeouts", "limits", "queue", "affinity", "ejection", "shutdown", "tls", "log", "admin")
 
 
 def reference() -> str:
@@ -41,12 +43,13 @@ def reference() -> str:
         _table("`router.streams[]:`", _fields("streams")),
     ]
     parts += [_table(f"`router.{name}:`", _fields(name)) for name in _BLOCKS]
+    parts.append(_table("`router.admin.tokens[]:`", _fields("tokens", AdminConfig)))
     return "\n\n".join(parts)
 
 
-def _fields(name: str) -> dict[str, FieldInfo]:
+def _fields(name: str, parent: type[BaseModel] = RouterConfig) -> dict[str, FieldInfo]:
     """The keys of a block, including those that name a file for a secret."""
-    model = model_in(RouterConfig.model_fields[name].annotation)
+    model = model_in(parent.model_fields[name].annotation)
     assert model is not None
     found: dict[str, FieldInfo] = {}
     for key, field in model.model_fields.items():

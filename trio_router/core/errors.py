@@ -62,6 +62,14 @@ class ConfigError(RouterError, ValueError):
         return "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
 
 
+class ReloadRefused(RouterError):
+    """A good configuration that a running router cannot take over. ``keys`` need a restart; nothing has changed."""
+
+    def __init__(self, message: str, *, keys: Sequence[str] = ()) -> None:
+        self.keys = tuple(keys)
+        super().__init__(message)
+
+
 class StartError(RouterError, OSError):
     """A port or a file that the router needs cannot be used here. The text names it."""
 

@@ -6,9 +6,9 @@ lines about sessions and replicas.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from trio_router.core.session.outcome import FailedAttempt, Outcome
 from trio_router.core.session.table import OpenSession
@@ -29,6 +29,20 @@ class Refusal:
     status: int | None = None
     path: str | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminChange:
+    """Something that an operator ordered, and that was done. ``by``: the name of the token, or the signal.
+
+    ``action`` is a stable word, ``target`` what it was done to (a replica's name, a session's id), ``details`` what else
+    belongs to it, as JSON can hold it; no secrets.
+    """
+
+    by: str
+    action: str
+    target: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Events:
@@ -69,6 +83,9 @@ class Events:
 
     def refused(self, refusal: Refusal) -> None:
         """A connection did not become a session."""
+
+    def admin_changed(self, change: AdminChange) -> None:
+        """An operator changed something at run time."""
 
 
 class EventFanout(Events):
@@ -123,6 +140,9 @@ class EventFanout(Events):
 
     def refused(self, refusal: Refusal) -> None:
         self._tell("refused", refusal)
+
+    def admin_changed(self, change: AdminChange) -> None:
+        self._tell("admin_changed", change)
 
     def _tell(self, name: str, *values: object, **named: object) -> None:
         for sink, listener in self._listeners[name]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trio_router.core.events import EventFanout, Events, Refusal
+from trio_router.core.events import AdminChange, EventFanout, Events, Refusal
 from trio_router.core.replicas.replica import Replica
 from trio_router.core.session.outcome import Outcome
 from trio_router.core.session.table import OpenSession
@@ -62,6 +62,10 @@ class EventLog(Events):
         said = {"status": refusal.status, "path": refusal.path, "detail": refusal.detail or None}
         known = {key: value for key, value in said.items() if value is not None}
         log.info("refused", reason=refusal.reason, client=refusal.client, **known)
+
+    def admin_changed(self, change: AdminChange) -> None:
+        """One info line for each, with the name of the token that ordered it."""
+        log.info("changed by an operator", by=change.by, action=change.action, target=change.target, **change.details)
 
 
 def fan_out(sinks: Sequence[Events]) -> EventFanout:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -17,6 +19,24 @@ from trio_router.core.config import LogConfig
 from trio_router.operations.log_writer import LogWriter
 
 logging.getLogger("trio_router").addHandler(logging.NullHandler())
+
+
+@dataclass(slots=True)
+class _Threshold:
+    """A processor that drops lines below a level, which can be changed while the router runs."""
+
+    level: int = logging.DEBUG
+
+    def set(self, name: str) -> None:
+        self.level = logging.getLevelNamesMapping()[name.upper()]
+
+    def __call__(self, logger: object, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if logging.getLevelNamesMapping().get("ERROR" if method == "exception" else method.upper(), 0) < self.level:
+            raise structlog.DropEvent
+        return fields
+
+
+_threshold = _Threshold()
 
 
 class EventLogger:
@@ -89,7 +109,9 @@ def configure_logs(config: LogConfig) -> LogWriter:
     process ends, unless that takes longer than a second.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
+    _threshold.set(config.level)
     shared: list[Any] = [
+        _threshold,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -100,12 +122,17 @@ def configure_logs(config: LogConfig) -> LogWriter:
     writer = LogWriter(sys.stderr, dropped=_tell_dropped)
     structlog.configure(
         processors=shared,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # `_threshold` decides, and can be changed
         logger_factory=lambda *_: _WriterLogger(writer),
         cache_logger_on_first_use=True,
     )
     atexit.register(writer.flush)
     return writer
+
+
+def set_log_level(level: str) -> None:
+    """Drop lines below ``level`` from now on. It counts only where `configure_logs` was used; embedders have their own."""
+    _threshold.set(level)
 
 
 def _tell_dropped(lines: int) -> None:

@@ -51,6 +51,11 @@ class ReplicaConnector:
         self._limit = config.limits.header_bytes
         self._tls: ssl.SSLContext | None = None
 
+    def reconfigure(self, config: RouterConfig) -> None:
+        """Dial within its ``connect_seconds`` from now on."""
+        self._config = config
+        self._limit = config.limits.header_bytes
+
     async def connect(self, endpoint: ReplicaEndpoint, upgrade: Upgrade) -> Connected:
         """Connect, TLS for https, and upgrade; within ``timeouts.connect_seconds`` in all.
 

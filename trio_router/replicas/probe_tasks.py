@@ -13,21 +13,18 @@ from trio_router.core.replicas.replica import Replica
 
 #: Probes a replica as a configuration says, until cancelled.
 ProbeForever = Callable[[Replica, RouterConfig], Awaitable[None]]
-_PROBE_KEYS = (
-    "health_check_path",
-    "health_check_interval_seconds",
-    "health_check_timeout_seconds",
-)
+#: What of a configuration its probes go by.
+Rules = Callable[[RouterConfig], object]
 
 
 @contextlib.contextmanager
 def following(
-    registry: ReplicaRegistry, config: RouterConfig, nursery: trio.Nursery, probe: ProbeForever
+    registry: ReplicaRegistry, config: RouterConfig, nursery: trio.Nursery, probe: ProbeForever, rules: Rules
 ) -> Iterator[None]:
     """Keep a task in ``nursery`` for each replica that ``registry`` lists, one that is being removed included.
 
     Tasks are started and cancelled in the call that changes the set. They get ``config`` until the registry is given
-    another one that differs in how replicas are probed; then all of them begin anew.
+    another one whose ``rules`` differ; then all of them begin anew.
     """
     running: dict[Replica, trio.CancelScope] = {}
     current = [config, registry.config]
@@ -37,7 +34,7 @@ def following(
             await probe(replica, current[0])
 
     def follow() -> None:
-        if _differ(registry.config, current[1]):
+        if rules(registry.config) != rules(current[1]):
             current[:] = registry.config, registry.config
             stop(set(running))
         stop(running.keys() - set(registry.replicas))
@@ -56,7 +53,3 @@ def following(
         yield
     finally:
         registry.on_replicas_changed = before
-
-
-def _differ(one: RouterConfig, other: RouterConfig) -> bool:
-    return one is not other and any(getattr(one, key) != getattr(other, key) for key in _PROBE_KEYS)

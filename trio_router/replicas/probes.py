@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -41,13 +42,13 @@ async def run_health_check_loop(
     *,
     http_get: HttpGet | None = None,
     events: Events | None = None,
-    probe_path: str | None = None,
+    probe_path: Callable[[RouterConfig], str] | None = None,
 ) -> None:
     """Probe all replicas, the first time at once, then every ``health_check_interval_seconds`` ± 10 %, for ever.
 
     ``http_get`` is called with each replica's URL plus the health path instead of going to the network; the replicas'
     own reports (`/readyz`) are then not asked for. ``events`` is told what changes; without it, that is logged.
-    ``probe_path`` is the health path, if it is not the configuration's.
+    ``probe_path`` gives the health path, if it is not the configuration's.
 
     The loop follows the registry: a replica that is added is probed at once, one that is removed no more once its last
     session has ended. After `ReplicaRegistry.reconfigure` the probes go by the configuration that it was given.
@@ -55,7 +56,7 @@ async def run_health_check_loop(
     Raises:
         StartError: there are https replicas, and the CA file for them cannot be used.
     """
-    told = _Told(registry, events or EventLog())
+    told, path = _Told(registry, events or EventLog()), probe_path or _configured_path
     async with Clients() as clients:
         if any(_is_secure(replica) for replica in registry.replicas):
             await clients.get(config, secure=True)
@@ -67,23 +68,31 @@ async def run_health_check_loop(
                 registry.probe_failed(replica, str(exc), now=trio.current_time())
                 log.error("replica cannot be probed", replica=replica.label, error=str(exc))
                 return
-            prober = _Prober(registry, replica, Probe(config, replica, client, http_get, probe_path), told)
+            prober = _Prober(registry, replica, Probe(config, replica, client, http_get, path(config)), told)
             await prober.run(config.health_check_interval_seconds)
 
         async with trio.open_nursery() as nursery:
-            with following(registry, config, nursery, probe):
+            with following(registry, config, nursery, probe, lambda config: (path(config), *_times(config))):
                 await trio.sleep_forever()
 
 
 async def probe_once(
     registry: ReplicaRegistry, config: RouterConfig, *, events: Events | None = None, probe_path: str | None = None
 ) -> None:
-    """One probe of each replica, side by side. ``probe_path`` as in `run_health_check_loop`."""
+    """One probe of each replica, side by side. ``probe_path`` is the health path, if it is not the configuration's."""
     told = _Told(registry, events or EventLog())
     async with Clients() as clients, trio.open_nursery() as nursery:
         for replica in registry.replicas:
             client = await clients.get(config, secure=_is_secure(replica))
             nursery.start_soon(_Prober(registry, replica, Probe(config, replica, client, path=probe_path), told).turn)
+
+
+def _configured_path(config: RouterConfig) -> str:
+    return config.health_check_path
+
+
+def _times(config: RouterConfig) -> tuple[float, float]:
+    return config.health_check_interval_seconds, config.health_check_timeout_seconds
 
 
 def _is_secure(replica: Replica) -> bool:

@@ -46,6 +46,12 @@ class Admission:
         registry.on_capacity = self._dispatch
         registry.on_loss = self._look_again
 
+    def reconfigure(self, config: RouterConfig) -> None:
+        """Go by its ``queue`` from now on; who waits already keeps the ``timeout_seconds`` of then."""
+        self._config = config
+        self._outages.reconfigure(config.queue)
+        self._look_again()
+
     def admit(self, entry: SessionEntry) -> bool:
         """See `scheduling.Scheduler.admit`."""
         return self._identities.admit(entry)

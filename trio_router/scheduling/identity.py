@@ -45,6 +45,10 @@ class Identities:
         rule = config.affinity
         self._cookie = AffinityCookie(rule.cookie, rule.secret or secrets.token_hex(32)) if rule.cookie else None
 
+    def reconfigure(self, config: RouterConfig) -> None:
+        """Go by its ``affinity.keys`` and ``queue.per_client`` from now on."""
+        self._config = config
+
     def arrive(self, identity: ClientIdentity, request: RequestHead, *, address: str, stream: StreamConfig) -> None:
         """A session begins; what is known of it before it says anything. `leave` must follow."""
         identity.cookie = self._cookie.read(request) if self._cookie else None

@@ -24,8 +24,13 @@ class OutageWatch:
 
     def __init__(self, registry: ReplicaRegistry, rule: QueueConfig) -> None:
         self._registry = registry
-        self._patience = rule.outage_seconds if rule.length else 0.0
+        self._patience = 0.0
+        self.reconfigure(rule)
         self._watchers: dict[_Watcher, None] = {}  # in the order in which they came
+
+    def reconfigure(self, rule: QueueConfig) -> None:
+        """Go by ``rule`` from now on."""
+        self._patience = rule.outage_seconds if rule.length else 0.0
 
     def __bool__(self) -> bool:
         return bool(self._watchers)

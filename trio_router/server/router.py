@@ -23,18 +23,23 @@ from quart_trio import QuartTrio
 
 from trio_router._version import __version__
 from trio_router.core.config import RouterConfig
+from trio_router.core.config.diff import ConfigDiff
 from trio_router.core.dialects import Dialect, shared_probe_path
+from trio_router.core.errors import ConfigError, ReloadRefused
 from trio_router.core.events import Events
 from trio_router.core.replicas.balancing import PolicyFactory
 from trio_router.core.replicas.registry import ReplicaRegistry
 from trio_router.core.session.outcome import Cause
 from trio_router.http.access import Authorize
 from trio_router.http.plain_http import PlainHttp
-from trio_router.operations.logging import get_logger
+from trio_router.operations.admin.feed import EventFeed
+from trio_router.operations.logging import get_logger, set_log_level
 from trio_router.operations.pages import make_app
 from trio_router.operations.status import StatusBody, status_body
 from trio_router.replicas.probes import HttpGet, run_health_check_loop
+from trio_router.server.admin import Admin
 from trio_router.server.listener import Listener
+from trio_router.server.reload import LoadConfig, Reloader
 from trio_router.session.context import Services, make_services
 
 log = get_logger("trio_router")
@@ -42,8 +47,10 @@ log = get_logger("trio_router")
 
 #: The first one drains, the second ends at once.
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
-#: Customary for "reload the configuration" and "reopen the log"; by default they kill a process.
-UNSUPPORTED: Final = (signal.SIGHUP, signal.SIGUSR1)
+#: Reloads the configuration.
+RELOADS: Final = (signal.SIGHUP,)
+#: Customary for "reopen the log"; by default it kills a process.
+UNSUPPORTED: Final = (signal.SIGUSR1,)
 #: Not served on the stream port with ``status_on_stream_port: false``.
 PRIVATE_PATHS: Final = ("/status", "/router/replicas/sessions")
 
@@ -56,6 +63,7 @@ class Router:
     balancing policies and dialects by the names that the configuration uses, beside the router's own; an injected
     ``registry`` has its own policies and default capacity. ``authorize`` is asked whether a client may begin a session
     (see `http.access`). ``started_with`` are further fields of the start line: the configuration's file, say.
+    ``load`` reads the configuration again (in a thread), for `reload`.
 
     Raises:
         ValueError: for a ``balance`` or a dialect that nobody knows.
@@ -73,13 +81,25 @@ class Router:
         dialects: Mapping[str, Dialect] | None = None,
         authorize: Authorize | None = None,
         started_with: Mapping[str, object] | None = None,
+        load: LoadConfig | None = None,
     ) -> None:
         self.config = config
-        self.services: Services = make_services(config, registry, events=events, policies=policies, dialects=dialects)
+        self.feed = EventFeed()
+        self.services: Services = make_services(
+            config,
+            registry,
+            events=(self.feed, *events) if config.admin.enabled else events,
+            policies=policies,
+            dialects=dialects,
+        )
         self.app: QuartTrio = make_app(self, blueprints=blueprints)
         self.port: int | None = None
         self.status_port: int | None = None
         self.draining = False
+        self._reloader = Reloader(self.services, load, self._reconfigure)
+        self._admin = (
+            Admin(self.services, self.feed, reload=self.reload, drain=self.drain) if config.admin.enabled else None
+        )
         self._http_get = http_get
         self._authorize = authorize
         self._started_with = dict(started_with or {})
@@ -94,6 +114,29 @@ class Router:
     def registry(self) -> ReplicaRegistry:
         """The replicas of this router."""
         return self.services.registry
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port that the admin API really listens on; None if it has none."""
+        return self._admin.port.port if self._admin else None
+
+    async def reload(self, by: str = "program") -> ConfigDiff:
+        """Read the configuration again, from where ``load`` reads it, and apply what changed: all of it or nothing.
+
+        ``by``: who ordered it, for the log. No open session is touched.
+
+        Raises:
+            ConfigError: with everything that is wrong.
+            ReloadRefused: there is no ``load``, or a restart is needed for the changes.
+        """
+        return await self._reloader.reload(by)
+
+    def _reconfigure(self, config: RouterConfig) -> None:
+        if config.log.level != self.config.log.level:
+            set_log_level(config.log.level)
+        self.config = config
+        if self._admin is not None:
+            self._admin.reconfigure(config)
 
     # operations.pages.View
 
@@ -132,6 +175,8 @@ class Router:
                 background.start_soon(self.services.timers.run, name="timers")
                 background.start_soon(self.services.admission.run, name="wait queue")
                 background.start_soon(self._probe, name="probes")
+                if self._admin is not None:
+                    await background.start(self._admin.port.serve, name="admin API")
                 async with trio.open_nursery() as listeners:
                     await self._serve(listeners, task_status)
                     listeners.cancel_scope.cancel()
@@ -188,7 +233,7 @@ class Router:
             self.config,
             http_get=self._http_get,
             events=self.services.events,
-            probe_path=shared_probe_path(self.config, self.services.dialects.values()),
+            probe_path=lambda config: shared_probe_path(config, self.services.dialects.values()),
         )
 
     def drain(self) -> None:
@@ -305,15 +350,18 @@ def run_router(config: RouterConfig) -> None:
 async def serve_until_signal(router: Router) -> None:
     """Run ``router``; the first SIGINT or SIGTERM drains it, the second cancels it.
 
-    SIGHUP and SIGUSR1, which would kill the process, only leave a line in the log.
+    SIGHUP reloads the configuration; SIGUSR1, which would kill the process, only leaves a line in the log.
     """
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(*STOPS, *UNSUPPORTED) as signals:
+        with trio.open_signal_receiver(*STOPS, *RELOADS, *UNSUPPORTED) as signals:
 
             async def watch() -> None:
                 async for number in signals:
                     if number in UNSUPPORTED:
                         log_unsupported(number)
+                        continue
+                    if number in RELOADS:
+                        nursery.start_soon(reload_by_signal, router, number)
                         continue
                     if router.draining:
                         log.warning("router is ending at once", signal=signal.Signals(number).name)
@@ -325,7 +373,12 @@ async def serve_until_signal(router: Router) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def reload_by_signal(router: Router, number: int) -> None:
+    """Reload; why it could not be done is in the log."""
+    with contextlib.suppress(ConfigError, ReloadRefused):
+        await router.reload(signal.Signals(number).name)
+
+
 def log_unsupported(number: int) -> None:
     """Log that a signal has no effect; its default, to kill the process, would end every session."""
-    hint = "restart the router to change its configuration"
-    log.warning("signal is not supported", signal=signal.Signals(number).name, hint=hint)
+    log.warning("signal is not supported", signal=signal.Signals(number).name)

@@ -23,9 +23,9 @@ from trio_router.scheduling.admission import Admission
 from trio_router.scheduling.identity import Identities
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
-    """One of each for a router. ``dialects`` by stream path."""
+    """One of each for a router. ``dialects`` by stream path. Only `reconfigure` changes it."""
 
     config: RouterConfig
     registry: ReplicaRegistry
@@ -38,6 +38,19 @@ class Services:
     relay_parts: RelayParts
     dialects: dict[str, Dialect]
     events: Events
+
+    def reconfigure(self, config: RouterConfig) -> None:
+        """Go by ``config`` for what begins from now on; open sessions keep the timeouts and limits they began with.
+
+        The registry is not told: its `reconfigure` comes first, and may refuse.
+        """
+        self.config = config
+        before = self.relay_parts
+        before.unplaced.resize(config.limits.unplaced_bytes)
+        self.relay_parts = RelayParts(config.timeouts, config.limits, before.scratch, before.timers, before.unplaced)
+        self.identities.reconfigure(config)
+        self.connector.reconfigure(config)
+        self.admission.reconfigure(config)
 
 
 def make_services(

@@ -15,7 +15,7 @@ from trio_router.core.config import StreamConfig
 from trio_router.core.http.head import Headers, RequestHead, end_to_end, forwarded_headers
 from trio_router.core.http.upgrade import Upgrade
 from trio_router.core.replicas.replica import Replica
-from trio_router.core.session.outcome import Cause, End, FailedAttempt, Outcome, Phase, Side, Traffic
+from trio_router.core.session.outcome import Cause, CloseInfo, End, FailedAttempt, Outcome, Phase, Side, Traffic
 from trio_router.http.handshake import HeadStream, accept_client, reject_client
 from trio_router.net.connection import Connection, make_connection
 from trio_router.operations.logging import get_logger
@@ -128,9 +128,9 @@ class Session:
         """(from the client, from the replica) so far."""
         return self._relay.pair.traffic() if self._relay else (Traffic(), Traffic())
 
-    def stop(self, cause: Cause) -> None:
-        """End it in the router's name, with the frames that belong to the cause. Returns at once."""
-        self._stopped = End(Side.ROUTER, cause)
+    def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
+        """End it in the router's name, with the frames that belong to the cause (``close`` for `OPERATOR`). Returns at once."""
+        self._stopped = End(Side.ROUTER, cause, close)
         if self._relay is not None:
             self._relay.stop(self._stopped)
 

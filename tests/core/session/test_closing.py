@@ -229,3 +229,9 @@ def test_a_session_without_a_replica_is_told_to_try_again_and_why(side: Side, ca
     assert plan.error is not None
     assert plan.error.code == "gpu_unavailable"
     assert plan.error.message.startswith("router: ")
+
+
+def test_a_session_that_an_operator_closes_is_told_what_the_operator_said() -> None:
+    said = CloseInfo(4000, "bye")
+    plan = close_plan(End(Side.ROUTER, Cause.OPERATOR, said), other_told=False)
+    assert plan == ClosePlan(to_client=said, to_replica=CloseInfo(1001, "closed by an operator"))

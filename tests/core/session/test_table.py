@@ -34,7 +34,7 @@ class Stub:
     def probe_failed(self, replica: Replica) -> None:
         self.suspected = True
 
-    def stop(self, cause: Cause) -> None:
+    def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
         self.stopped = cause
 
 

@@ -40,3 +40,12 @@ def test_nobody_gives_back_more_than_is_held() -> None:
     with pytest.raises(ValueError, match="4 bytes given back, but only 3 are held"):
         budget.give(4)
     assert budget.held == 3
+
+
+def test_another_limit_counts_from_now_on_and_what_is_held_stays_held() -> None:
+    budget = ByteBudget(10)
+    assert budget.take(8)
+    budget.resize(5)
+    assert (budget.held, budget.full) == (8, True)
+    budget.resize(20)
+    assert (budget.held, budget.full) == (8, False)

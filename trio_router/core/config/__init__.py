@@ -7,6 +7,7 @@ secrets, `shape` converts between the file's form and the models', `messages` an
 
 from __future__ import annotations
 
+from trio_router.core.config.admin import AdminConfig, AdminToken
 from trio_router.core.config.blocks import (
     AffinityConfig,
     EjectionConfig,
@@ -24,6 +25,8 @@ from trio_router.core.config.schema import config_schema
 from trio_router.core.config.shape import file_shape
 
 __all__ = [
+    "AdminConfig",
+    "AdminToken",
     "AffinityConfig",
     "ConfigFile",
     "EjectionConfig",

@@ -40,11 +40,13 @@ def unknown_top_key(key: str) -> str:
 
 
 def _elsewhere(key: str, likeness: float) -> str | None:
-    near = {name: _likeness(key, name) for name, _ in all_keys()}
+    # Those of `admin` are common words (host, port): whoever writes one elsewhere means another block.
+    known = [(name, path) for name, path in all_keys() if path != "router.admin"]
+    near = {name: _likeness(key, name) for name, _ in known}
     best = max(near.values())
     if best < _ELSEWHERE or best <= likeness:
         return None
-    paths = [f"{path}.{name}" for name, path in all_keys() if near[name] == best]
+    paths = [f"{path}.{name}" for name, path in known if near[name] == best]
     return f"unknown key; did you mean {' or '.join(paths)}?"
 
 

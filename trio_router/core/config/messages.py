@@ -49,7 +49,9 @@ def _culprit(location: tuple[str | int, ...], text: str, values: Mapping[str, An
     two equal items.
     """
     if found := _DUPLICATE.match(text):
-        items = values[str(location[-1])]
+        items: Any = values
+        for part in location[1:]:
+            items = items[part]
         at = [i for i, item in enumerate(items) if isinstance(item, dict) and item.get(found[1]) == found[3]]
         return (*location, at[-1], found[1]) if at else location
     if len(location) <= 2 and (found := _KEY_FIRST.match(text)):

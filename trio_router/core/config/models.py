@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from trio_router.core.config.admin import AdminConfig
 from trio_router.core.config.blocks import (
     AffinityConfig,
     BalanceName,
@@ -214,6 +215,7 @@ class RouterConfig(Block):
     shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig)
     tls: TlsConfig = Field(default_factory=TlsConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+    admin: AdminConfig = Field(default_factory=AdminConfig)
 
     @field_validator("replicas")
     @classmethod
@@ -257,6 +259,8 @@ class RouterConfig(Block):
     def _no_path_twice(self) -> RouterConfig:
         if self.port and self.port == self.status_port and self.status_host in (None, self.host):
             raise ValueError("status_port must differ from port (leave it out to serve both on one)")
+        if self.admin.port and self.admin.port in (self.port, self.status_port):
+            raise ValueError("admin.port must differ from port and status_port")
         for stream in self.streams:
             if stream.path in OWN_PATHS:
                 raise ValueError(f"streams: {stream.path!r} is a page of the router's own")

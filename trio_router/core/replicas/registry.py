@@ -286,7 +286,8 @@ class ReplicaRegistry(ReplicaChoice):
             ValueError: as `apply`, or for a policy that nobody knows. Nothing has changed then.
         """
         if endpoints is not None:
-            config = RouterConfig(**{**dict(config), "replicas": tuple(endpoints)})
+            checked = RouterConfig(**{**dict(config), "replicas": tuple(endpoints)})
+            config = config.model_copy(update={"replicas": checked.replicas})  # which keys were given stays known
         self.policy(config.balance)  # raises if nobody knows it
         self.config = config
         self.thresholds = Thresholds(config.failure_threshold, config.recovery_threshold)

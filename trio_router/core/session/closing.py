@@ -110,6 +110,8 @@ def close_plan(end: End, *, other_told: bool) -> ClosePlan:
         if other_told:
             return ClosePlan()  # its answer comes back through the other direction
         return ClosePlan(to_client=end.close)
+    if end.cause is Cause.OPERATOR:
+        return ClosePlan(to_client=end.close, to_replica=CloseInfo(1001, "closed by an operator"))
     if end.cause in _WRONG:
         verdict = CloseInfo(_WRONG[end.cause], end.detail)
         if end.side is Side.REPLICA:

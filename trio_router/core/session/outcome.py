@@ -55,6 +55,7 @@ class Cause(StrEnum):
     REJECTED = "rejected"  # every replica that was tried refused the session
     OVERLOADED = "overloaded"  # too much is held for sessions that wait (unplaced_bytes)
     DRAINED = "drained"
+    OPERATOR = "closed_by_operator"  # through the admin API
     CANCELLED = "cancelled"
     CRASHED = "crashed"  # a bug of the router; the log has the traceback
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from trio_router.core.replicas.replica import Replica
-from trio_router.core.session.outcome import Cause, FailedAttempt, Outcome, Phase, Traffic
+from trio_router.core.session.outcome import Cause, CloseInfo, FailedAttempt, Outcome, Phase, Traffic
 
 #: Number of ended sessions that are kept one by one.
 RECENT: Final = 50
@@ -53,8 +53,8 @@ class OpenSession(Protocol):
         """A probe of ``replica`` failed; it may be this session's."""
         ...
 
-    def stop(self, cause: Cause) -> None:
-        """End it on the router's behalf."""
+    def stop(self, cause: Cause, close: CloseInfo | None = None) -> None:
+        """End it on the router's behalf; ``close`` is what the client is told, where the cause leaves that open."""
         ...
 
 

@@ -19,6 +19,10 @@ class ByteBudget:
     def __repr__(self) -> str:
         return f"<ByteBudget held={self.held} limit={self.limit}>"
 
+    def resize(self, limit: int) -> None:
+        """Another limit from now on; what is held already stays held."""
+        self.limit = limit
+
     @property
     def full(self) -> bool:
         """Whether the limit is reached: no more should be read."""
