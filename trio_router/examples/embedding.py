@@ -6,6 +6,7 @@ python embedding.py http://10.0.0.11:8000 http://10.0.0.12:8000
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -40,15 +41,15 @@ class Alphabetical:
         """A replica was removed: nothing is known of it."""
 
 
-async def main(urls: Sequence[str], *, seconds: float = float("inf")) -> Counter[str]:
-    """Route between ``urls`` for so long; returns how sessions ended."""
+async def main(urls: Sequence[str]) -> Counter[str]:
+    """Route between ``urls`` until SIGINT or SIGTERM; returns how sessions ended."""
     counts = CountEnds()
     replicas = [ReplicaEndpoint(url) for url in urls]
     config = RouterConfig(host="127.0.0.1", port=0, replicas=replicas, dialect="opaque", balance="alphabetical")
-    async with open_router(config, events=[counts], policies={"alphabetical": Alphabetical}) as router:
-        print(f"ws://127.0.0.1:{router.port}/v1/stream", flush=True)
-        with trio.move_on_after(seconds):
-            await trio.sleep_forever()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_router(config, events=[counts], policies={"alphabetical": Alphabetical}) as router:
+            print(f"ws://127.0.0.1:{router.port}/v1/stream", flush=True)
+            await anext(signals)
     return counts.ends
 
 
