@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_router.core.relay.filter import Decision
+from trio_router.core.relay.filter import FORWARD, Decision
 from trio_router.core.relay.replay import ReplayBuffer
 from trio_router.core.session.outcome import Cause, End, Side
 from trio_router.core.websocket.buffer import FrameBuffer
@@ -119,6 +119,8 @@ class Pump(Direction):
 
     def _apply(self, decision: Decision) -> bool:
         """Do what was decided; returns whether the frame goes on."""
+        if decision is FORWARD:
+            return not self._closing
         if decision.reply is not None and self.mate is not None:
             self.mate.inject(decision.reply)
         if decision.end is not None and self.end is None:

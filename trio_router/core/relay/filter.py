@@ -19,9 +19,9 @@ from trio_router.core.text import printable
 from trio_router.core.websocket.frames import (
     BINARY,
     CLOSE,
-    CONTINUATION,
     PING,
     PONG,
+    TEXT,
     Frame,
     close_fault,
     frame,
@@ -116,17 +116,15 @@ class FrameFilter:
 
     def from_replica(self, found: Frame, payload: Callable[[], bytes], _: int) -> Decision:
         """A frame of the replica."""
+        if found.opcode == TEXT and self._state.conduct.committed:  # nearly every frame that is looked at
+            return self._after_commit(found, payload)
         if found.opcode == CLOSE:
             return self._replica_closes(payload())
         if found.opcode == PONG and payload() == self._own_ping:
             return DROP
         if not self._state.conduct.committed:
             return self._before_commit(found, payload())
-        if found.opcode in (BINARY, CONTINUATION):
-            return self._media(found)
-        if found.opcode == PING or found.opcode == PONG:
-            return FORWARD
-        return self._after_commit(found, payload)
+        return FORWARD if found.opcode in (PING, PONG) else self._media(found)
 
     def cut_through(self) -> Decision:
         """The replica's frame is too long to be held, so it is no short control message: it commits."""
