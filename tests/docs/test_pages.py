@@ -14,6 +14,7 @@ from tests.docs.pages import DOCS, ROOT, all_pages, blocks, name_of, page
 from trio_router import parse_config
 from trio_router.cli.docs import page_names
 from trio_router.cli.main import main
+from trio_router.core.session.outcome import Cause, Phase
 
 PYTHON = [(path, code) for path in all_pages() for code in blocks(page(path), "python") if path.parent != ROOT]
 
@@ -74,3 +75,8 @@ def test_docs_names_the_nearest_page_for_one_that_is_not_there() -> None:
     found = CliRunner().invoke(main, ["docs", "clsoes"])
     assert found.exit_code == 2
     assert "there is no page 'clsoes'; did you mean 'closes'?" in found.output
+
+
+@pytest.mark.parametrize("word", [*Phase, *Cause])
+def test_every_phase_and_cause_is_explained(word: str) -> None:
+    assert f"| `{word}` | " in page(DOCS / "reference" / "status.md").text
