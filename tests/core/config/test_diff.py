@@ -7,7 +7,8 @@ import json
 import pytest
 
 from trio_router.core.config import ReplicaEndpoint, RouterConfig, parse_config
-from trio_router.core.config.diff import ConfigDiff, diff_configs, merge_replicas
+from trio_router.core.config.diff import _AT_ONCE, _RESTART, ConfigDiff, diff_configs, merge_replicas
+from trio_router.core.config.shape import model_in
 from trio_router.core.errors import ReloadRefused
 
 A, B, C = (ReplicaEndpoint(f"http://{name}", name=name) for name in "abc")
@@ -106,3 +107,13 @@ def test_what_the_file_does_not_touch_stays_as_an_operator_made_it() -> None:
 def test_a_refused_reload_names_the_keys() -> None:
     refused = ReloadRefused("a restart is needed", keys=["router.port"])
     assert (str(refused), refused.keys) == ("a restart is needed", ("router.port",))
+
+
+@pytest.mark.parametrize("path", sorted(_AT_ONCE | _RESTART))
+def test_each_setting_with_an_effect_of_its_own_exists(path: str) -> None:
+    name, _, key = path.partition(".")
+    field = RouterConfig.model_fields[name]
+    if key:
+        block = model_in(field.annotation)
+        assert block is not None
+        assert key in block.model_fields

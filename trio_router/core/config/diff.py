@@ -46,7 +46,6 @@ _RESTART: Final = frozenset(
         "admin.host",
         "admin.port",
         "admin.socket",
-        "watch",
     }
 )
 
